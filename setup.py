@@ -1,4 +1,5 @@
 "Everything comes from settings.ini; this file only hands it to setuptools."
+import re
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import setup, find_packages
@@ -14,11 +15,15 @@ suffix = '_requirements'
 extras = {k[:-len(suffix)]: v.split() for k,v in cfg.items() if k.endswith(suffix)}
 extras['dev'] = sorted({r for reqs in extras.values() for r in reqs})
 
+# README.md links by relative paths; PyPI needs whole addresses, of the raw file for a picture
+def address(m): return f"{m[1]}{cfg['git_url']}/{'raw' if m[1][0]=='!' else 'blob'}/{cfg['branch']}/{m[2]})"
+readme = re.sub(r'(!?\[[^\]]*\]\()(nbs/[^)\s]+)\)', address, (root/'README.md').read_text(encoding='utf-8'))
+
 setup(
     name=cfg['lib_name'],
     version=cfg['version'],
     description=cfg['description'],
-    long_description=(root/'README.md').read_text(encoding='utf-8'),
+    long_description=readme,
     long_description_content_type='text/markdown',
     keywords=cfg['keywords'],
     url=cfg['git_url'],
