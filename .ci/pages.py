@@ -1,6 +1,6 @@
 """The site without Quarto, for a check on every change:
-`python .ci/site.py stage DIR` fills DIR with the pages as nbdev prepares them for Quarto, in the form that smalldocs reads;
-`python .ci/site.py check DIR` looks at the rendered pages in DIR: local links and their #anchors, alt texts, saved errors."""
+`python .ci/pages.py stage DIR` fills DIR with the pages as nbdev prepares them for Quarto, in the form that smalldocs reads;
+`python .ci/pages.py check DIR` looks at the rendered pages in DIR: local links and their #anchors, alt texts, saved errors."""
 import re,shutil,sys
 from html.parser import HTMLParser
 from pathlib import Path
