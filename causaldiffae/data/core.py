@@ -146,7 +146,7 @@ class Truth(NamedTuple):
 class Split:
     "Some rows of a data set: `train`, `valid` or `test`"
     def __init__(self,
-        data:'CausalDataset',
+        data,         # the `CausalDataset` these are rows of
         index:Tensor, # rows of `data`, int64 (n,)
         name="",
     ): self.data,self.index,self.name = data,index,name
