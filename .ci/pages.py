@@ -75,15 +75,15 @@ def stage(dest):
         nb.cells += cite.references()
         p.unlink()
         write_nb(nb, p.with_name(names[p.name]))
-    if cite.unknown: sys.exit(f'cited, but not in references.bib: {sorted(cite.unknown)}')
     yml = dest/'_quarto.yml'
     conf = rename(re.sub(r'^bibliography:.*\n', '', yml.read_text(encoding='utf-8'), flags=re.M))
     yml.write_text(conf, encoding='utf-8')
     hrefs = set(re.findall(r'[\w/.-]+\.ipynb', conf.partition('sidebar:')[2]))
     pages = {p.relative_to(dest).as_posix() for p in dest.rglob('*.ipynb')}
-    for what,o in (('page not in the sidebar', pages-hrefs), ('in the sidebar without a page', hrefs-pages)):
+    faults = {'cited, but not in references.bib': cite.unknown, 'pages that the sidebar lacks': pages-hrefs, 'in the sidebar, but no page': hrefs-pages}
+    for what,o in faults.items():
         if o: print(f'{what}: {sorted(o)}')
-    if pages!=hrefs: sys.exit(1)
+    if any(faults.values()): sys.exit(1)
 
 class Page(HTMLParser):
     "Anchors, links and faults of an HTML page"
