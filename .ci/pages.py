@@ -1,5 +1,5 @@
 """The site without Quarto, for a check on every change:
-`python .ci/pages.py stage DIR` fills DIR with the pages as nbdev prepares them for Quarto, in the form that smalldocs reads;
+`python .ci/pages.py stage DIR` makes DIR, which must not be there yet, with the pages as nbdev prepares them for Quarto, in the form that smalldocs reads;
 `python .ci/pages.py check DIR` looks at the rendered pages in DIR: local links and their #anchors, alt texts, saved errors."""
 import re,shutil,sys
 from html.parser import HTMLParser
@@ -55,7 +55,7 @@ class Citations:
 def stage(dest):
     cfg = get_config(path=root)
     src = proc_nbs(n_workers=2, force=True)
-    shutil.copytree(src, dest, dirs_exist_ok=True)
+    shutil.copytree(src, dest)
     nbs = {p: read_nb(p) for p in sorted(dest.rglob('*.ipynb'))}
     front = {p: yaml.safe_load(nb.cells[0].source.strip().strip('-')) for p,nb in nbs.items()}
     # Quarto names a page by its `output-file` (00_graph.ipynb becomes graph.html); smalldocs by its source
@@ -76,7 +76,9 @@ def stage(dest):
         p.unlink()
         write_nb(nb, p.with_name(names[p.name]))
     yml = dest/'_quarto.yml'
-    conf = rename(re.sub(r'^bibliography:.*\n', '', yml.read_text(encoding='utf-8'), flags=re.M))
+    conf = yaml.safe_load(yml.read_text(encoding='utf-8'))
+    del conf['bibliography'], conf['format']['html']['grid']  # smalldocs has neither
+    conf = rename(yaml.dump(conf, sort_keys=False))
     yml.write_text(conf, encoding='utf-8')
     hrefs = set(re.findall(r'[\w/.-]+\.ipynb', conf.partition('sidebar:')[2]))
     pages = {p.relative_to(dest).as_posix() for p in dest.rglob('*.ipynb')}
