@@ -142,7 +142,7 @@ def parse_do(
         if kind=="shift": v = v.by
         expected = f"do[{name!r}] must be a finite number or {n} of them, one per image"
         try: t = torch.as_tensor(v)
-        except (TypeError, ValueError, RuntimeError): raise ValueError(f"{expected}; got {v!r}") from None
+        except (TypeError, ValueError, RuntimeError, OverflowError): raise ValueError(f"{expected}; got {v!r}") from None
         if t.dtype==torch.bool or t.is_complex(): raise ValueError(f"{expected}; got dtype {t.dtype}")
         if t.shape not in ((), (n,)): raise ValueError(f"{expected}; got shape {tuple(t.shape)}")
         t = t.float()
@@ -153,7 +153,7 @@ def parse_do(
 # %% ../nbs/00_graph.ipynb #c026
 @patch
 def draw(self:CausalGraph,
-    do=(),   # intervened variables: their names, or a `do` dict as `parse_do` takes it
+    do=(),   # intervened variables: one name, several, or a `do` dict as `parse_do` takes it
     ax=None, # matplotlib axes to draw into; a new figure when None
 ):           # the axes
     "Draw the graph, causes at the left, intervened variables in another colour and cut from their parents"
