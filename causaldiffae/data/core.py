@@ -31,13 +31,18 @@ def from_uint8(
     return x.permute(0,3,1,2).float().div_(127.5).sub_(1).contiguous()
 
 # %% ../../nbs/01_data.ipynb #c010
+def _tensor(v, name):
+    try: return torch.as_tensor(v)
+    except (TypeError, ValueError, RuntimeError) as e: raise ValueError(f"{name} must be a tensor or array of numbers; got {type(v).__name__} ({e})") from None
+
+# %% ../../nbs/01_data.ipynb #c011
 def check_images(
     x,             # images: float (N, C, H, W) in [-1,1], or uint8 N×H×W[×C]
     shape=None,    # the (C, H, W) they must have; None: any
     name="images", # what to call them in an error
 ) -> Tensor:       # float32 (N, C, H, W) in [-1,1]
     "Refuse what is not a batch of images in [-1,1], and say why"
-    x = torch.as_tensor(x)
+    x = _tensor(x, name)
     if x.dtype==torch.uint8: x = from_uint8(x)
     if not x.is_floating_point(): raise ValueError(f"{name} must be float in [-1,1] or uint8; got {x.dtype}")
     if x.ndim!=4 or 0 in x.shape[1:]: raise ValueError(f"{name} must have shape (N, C, H, W); got {tuple(x.shape)}")
@@ -48,7 +53,7 @@ def check_images(
     if lo < -1 or hi > 1: raise ValueError(f"{name} must lie in [-1,1]; got {lo:.4g} to {hi:.4g}")
     return x.float()
 
-# %% ../../nbs/01_data.ipynb #c013
+# %% ../../nbs/01_data.ipynb #c014
 def image_grid(
     x:Tensor, # images in [-1,1], (N, C, H, W)
     nrow=8,   # images in a row
@@ -85,7 +90,7 @@ def show_images(
     ax.spines[:].set_visible(False)
     return ax
 
-# %% ../../nbs/01_data.ipynb #c017
+# %% ../../nbs/01_data.ipynb #c018
 class LabelScale:
     "The linear map between raw label units and [-1,1], one range per variable"
     def __init__(self,
@@ -134,9 +139,9 @@ class LabelScale:
         "The inverse of `to_dict`"
         return cls(d["lo"], d["hi"])
     def __eq__(self, other): return isinstance(other, LabelScale) and self.to_dict()==other.to_dict()
-    def __repr__(self): return f"LabelScale(lo={self.lo.tolist()}, hi={self.hi.tolist()})"
+    def __repr__(self): return "LabelScale({})".format(", ".join(f"{v:g}…{w:g}" for v,w in zip(self.lo,self.hi)))
 
-# %% ../../nbs/01_data.ipynb #c021
+# %% ../../nbs/01_data.ipynb #c022
 class Truth(NamedTuple):
     "What a simulator answers to an intervention"
     images:Tensor # counterfactual images, (n, C, H, W) in [-1,1]
@@ -178,15 +183,15 @@ class Split:
 
     def truth(self,
         do,         # intervention in raw units, as `parse_do` takes it
-        index=None, # which rows of the split: slice, list or tensor; None: all
+        index=None, # which rows of the split: slice, list, tensor or one number; None: all
     ) -> Truth:
         "The simulator's own answer to `do`, with each image's own noise and style"
         if self.data._truth is None: raise ValueError(f"truth needs a simulator; the data set {self.data.name!r} has none")
-        rows = self.index if index is None else self.index[[index] if isinstance(index, int) else index]
+        rows = self.index if index is None else self.index[index].reshape(-1)
         if not len(rows): raise ValueError(f"index must select at least one row; got {index!r}")
         return Truth(*self.data._truth(rows, parse_do(do, self.data.graph, len(rows))), rows)
 
-# %% ../../nbs/01_data.ipynb #c023
+# %% ../../nbs/01_data.ipynb #c024
 def _splits(splits, N, seed):
     "Fractions or given rows as a dict of three disjoint index tensors"
     names = ("train","valid","test")
@@ -205,7 +210,7 @@ def _splits(splits, N, seed):
     if not len(index["train"]): raise ValueError(f"splits must leave at least one row to train on; got {splits} of {N} rows")
     return index
 
-# %% ../../nbs/01_data.ipynb #c024
+# %% ../../nbs/01_data.ipynb #c025
 class CausalDataset:
     "Images with the labels of a causal graph's variables, split into train, valid and test"
     def __init__(self,
@@ -221,7 +226,7 @@ class CausalDataset:
         labelled:float=1.,       # fraction of the train and valid rows that keep their labels
     ):
         if not isinstance(graph, CausalGraph): raise ValueError(f"graph must be a CausalGraph; got {type(graph).__name__}")
-        images,labels = check_images(images),torch.as_tensor(labels)
+        images,labels = check_images(images),_tensor(labels, "labels")
         N = len(images)
         if labels.dtype==torch.bool or labels.is_complex(): raise ValueError(f"labels must be real numbers; got {labels.dtype}")
         if labels.shape!=(N,graph.n):
