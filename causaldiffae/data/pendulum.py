@@ -49,7 +49,7 @@ def _render(y, style, size):
     sx,sy,wide = size/20,size/22,size/24                     # pixels per world unit; width of a line in pixels
     ij = torch.arange(size)+0.5                              # centres of the pixels
     theta,phi = (y[:,:2].double()*(math.pi/200)).T.contiguous()
-    def column(v): return v.float()[:,None,None]             # a number per image, to meet (n, rows, columns)
+    def column(v): return torch.as_tensor(v).float().reshape(-1,1,1) # a number per image, or one for all, to meet (n, rows, columns)
     def dx(x): return ij-column(x*sx)                        # (n, 1, size)
     def dy(y): return ij[:,None]-column((21-y)*sy)           # (n, size, 1)
     def ellipse(x, y, r):                                    # a circle of the world; its radii differ by a tenth in pixels
@@ -58,11 +58,10 @@ def _render(y, style, size):
     vx,vy = (x-10)*sx,(10.5-z)*sy                            # the rod, in pixels
     L = (vx*vx+vy*vy).sqrt()
     ux,uy = column(vx/L),column(vy/L)
-    top = torch.full_like(x, 10.),torch.full_like(x, 10.5)
-    px,py = dx(top[0]),dy(top[1])
+    px,py = dx(10.),dy(10.5)                                 # from the pivot
     along,across = px*ux+py*uy,px*uy-py*ux
     rod = torch.maximum(along.sub_(column(L/2)).abs_().sub_(column(L/2)), across.abs_().sub_(wide/2))
-    sun = ellipse(10+10*phi.cos()/phi.sin(), torch.full_like(x, 20.5), 3.)
+    sun = ellipse(10+10*phi.cos()/phi.sin(), 20.5, 3.)
     lo,hi = column((y[:,3]-y[:,2]/2)*sx),column((y[:,3]+y[:,2]/2)*sx)
     ground = 21.5*sy
     shadow_x = (torch.minimum(ij+0.5, hi)-torch.maximum(ij-0.5, lo)).clamp_(min=0)
@@ -78,10 +77,11 @@ def _render(y, style, size):
 def render_pendulum(
     labels:Tensor, # angle, light, shadow length and position as in `pendulum_labels`, (N, 4); a length ≤ 0 draws no shadow
     size=32,       # height and width in pixels
-    channels=3,    # 3: RGB; 4: RGB and alpha, opaque as in the published PNGs; 1: grey (luma of Rec. 601)
+    channels=3,    # 3: RGB; 4: RGB and an opaque alpha, the layout of the published PNGs; 1: grey (luma of Rec. 601)
     style=None,    # colours of background, ball and sun, RGB in [-1,1], (N, 3, 3); None: white, firebrick, orange
 ) -> Tensor:       # float32 in [-1,1], (N, channels, size, size)
     "Draw the pendulum, its light and its shadow, anti-aliased"
+    labels = torch.as_tensor(labels).float()
     if labels.ndim!=2 or labels.shape[1]!=pendulum_graph.n or not len(labels): raise ValueError(f"labels must have shape (N, 4) with N ≥ 1; got {tuple(labels.shape)}")
     if not labels.isfinite().all(): raise ValueError("labels must be finite; got nan or infinite values")
     if channels not in (1,3,4): raise ValueError(f"channels must be 1, 3 or 4; got {channels}")
