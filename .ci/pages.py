@@ -25,22 +25,21 @@ class Citations:
         names = [o.split(',')[0] for o in self.bib[key]['author'].split(' and ')]
         return ' and '.join(names) if len(names)<3 else f'{names[0]} et al.'
 
-    def cite(self, key, narrative):
+    def cite(self, key, form):
         if key not in self.cited: self.cited.append(key)
-        year = self.bib[key]['year']
-        return f'[{self.label(key)} ({year})](#ref-{key})' if narrative else f'[{self.label(key)} {year}](#ref-{key})'
+        return f"[{form.format(self.label(key), self.bib[key]['year'])}](#ref-{key})"
 
     def group(self, m):
         keys = re.findall(r'@([\w:]+)', m[1])
         self.unknown |= {k for k in keys if k not in self.bib}
         if not set(keys) <= self.bib.keys(): return m[0]
-        return '(' + re.sub(r'-?@([\w:]+)', lambda o: self.cite(o[1], False), m[1]) + ')'
+        return '(' + re.sub(r'(-?)@([\w:]+)', lambda o: self.cite(o[2], '{1}' if o[1] else '{0} {1}'), m[1]) + ')'
 
     def __call__(self, text):
         code = re.split(r'(^```.*?^```|`[^`\n]*`)', text, flags=re.M|re.S)  # odd items are code
         for i in range(0, len(code), 2):
             code[i] = re.sub(r'\[((?:[^\[\]]*[\s;])?-?@[\w:]+[^\[\]]*)\](?!\()', self.group, code[i])
-            code[i] = re.sub(r'(?<![\w\[/@])@([\w:]+)', lambda m: self.cite(m[1], True) if m[1] in self.bib else m[0], code[i])
+            code[i] = re.sub(r'(?<![\w\[/@])@([\w:]+)', lambda m: self.cite(m[1], '{0} ({1})') if m[1] in self.bib else m[0], code[i])
         return ''.join(code)
 
     def references(self):
