@@ -60,6 +60,7 @@ def stage(dest):
     # Quarto names a page by its `output-file` (00_graph.ipynb becomes graph.html); smalldocs by its source
     names = {p.name: Path(front[p].pop('output-file')).with_suffix('.ipynb').name for p in nbs}
     def rename(s): return re.sub(r'[\w.-]+\.ipynb', lambda m: names.get(m[0], m[0]), s)
+    linked = []
     cite = Citations(root/'nbs'/'references.bib')
     site = f"{cfg.doc_host}{cfg.doc_baseurl}/"
     def text(s):
@@ -70,7 +71,10 @@ def stage(dest):
         for c in nb.cells:
             if c.cell_type=='markdown': c.source = text(c.source)
             for o in c.get('outputs', []):
-                if 'text/markdown' in o.get('data', {}): o['data']['text/markdown'] = text(o['data']['text/markdown'])
+                if 'text/markdown' not in o.get('data', {}): continue
+                code = re.findall(r'^```.*?^```', ''.join(o['data']['text/markdown']), re.M|re.S)
+                linked += [f'{p.name}: {m}' for m in re.findall(r'\[`([^`]+)`\]\(', ' '.join(code))]
+                o['data']['text/markdown'] = text(o['data']['text/markdown'])
         nb.cells += cite.references()
         p.unlink()
         write_nb(nb, p.with_name(names[p.name]))
@@ -81,7 +85,8 @@ def stage(dest):
     yml.write_text(conf, encoding='utf-8')
     hrefs = set(re.findall(r'[\w/.-]+\.ipynb', conf.partition('sidebar:')[2]))
     pages = {p.relative_to(dest).as_posix() for p in dest.rglob('*.ipynb')}
-    faults = {'cited, but not in references.bib': cite.unknown, 'pages that the sidebar lacks': pages-hrefs, 'in the sidebar, but no page': hrefs-pages}
+    faults = {"names in backticks in a signature's comments, which nbdev makes links inside the code": linked, 'cited, but not in references.bib': cite.unknown,
+              'pages that the sidebar lacks': pages-hrefs, 'in the sidebar, but no page': hrefs-pages}
     for what,o in faults.items():
         if o: print(f'{what}: {sorted(o)}')
     if any(faults.values()): sys.exit(1)

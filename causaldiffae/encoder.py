@@ -49,7 +49,7 @@ class Mechanisms(nn.Module):
 
     def forward(self,
         u:Tensor,     # exogenous noise, (N, n_vars, d)
-        actions=(),   # interventions with values in the units of `z`, as `parse_do` makes them
+        actions=(),   # interventions with values in the units of `z`, as parse_do makes them
     ) -> Tensor:      # z, like `u`
         "Solve the structural equations in topological order, with the equations in `actions` replaced"
         acts,z = {a.index: a for a in actions},torch.zeros_like(u)

@@ -132,7 +132,7 @@ def parse_do(
     do,                # `{"light": 80.}`, `{"light": tensor of n values}`, `{"light": shift(+10)}`, several variables at once; `{}` or None: no intervention
     graph:CausalGraph, # whose variables `do` names
     n:int,             # number of images
-) -> list:             # `Action`s in graph order
+) -> list:             # Actions in graph order
     "Check what the user asked for and bring it to one value per image"
     if do is None: return []
     if not isinstance(do, dict): raise ValueError(f"do must be a dict, variable -> value; got {type(do).__name__}")
@@ -153,7 +153,7 @@ def parse_do(
 # %% ../nbs/00_graph.ipynb #c026
 @patch
 def draw(self:CausalGraph,
-    do=(),   # intervened variables: one name, several, or a `do` dict as `parse_do` takes it
+    do=(),   # intervened variables: one name, several, or a `do` dict as parse_do takes it
     ax=None, # matplotlib axes to draw into; a new figure when None
 ):           # the axes
     "Draw the graph, causes at the left, intervened variables in another colour and cut from their parents"

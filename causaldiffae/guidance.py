@@ -85,7 +85,7 @@ class DiffSCM(SavedModel):
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
         T:int=1000,            # timesteps
-        scale:LabelScale=None, # raw units to [-1,1], for the numbers; set by `fit`
+        scale:LabelScale=None, # raw units to [-1,1], for the numbers; set by fit
     ):
         super().__init__()
         classes = classes or {}

@@ -41,7 +41,7 @@ def write_tensors(
     finally: part.unlink(missing_ok=True)
 
 def read_tensors(
-    path,   # a file `write_tensors` made
+    path,   # a file write_tensors made
 ) -> tuple: # (tensors, config)
     "Read tensors and configuration; ValueError for a truncated, foreign or altered file"
     from safetensors import safe_open, SafetensorError
@@ -104,7 +104,7 @@ class CausalDiffAE(SavedModel):
         schedule:str="cosine",    # "cosine" or "linear"
         prediction:str="v",       # "v", "eps" or "x0"
         T:int=1000,               # timesteps
-        scale:LabelScale=None,    # raw label units to [-1,1]; [-1,1] itself until `fit` sets it from the data
+        scale:LabelScale=None,    # raw label units to [-1,1]; [-1,1] itself until fit sets it from the data
     ):
         super().__init__()
         if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
@@ -118,7 +118,7 @@ class CausalDiffAE(SavedModel):
         self.schedule = NoiseSchedule(schedule,T,prediction)
         self.encoder = CausalEncoder(graph,image_shape,latent_dim,sigma=sigma)
         self.unet = UNet(image_shape,graph.n*latent_dim,widths=tuple(widths),patch=patch)
-        self.trained = None   # (lowest, highest) label seen in training, raw units; set by `fit`
+        self.trained = None   # (lowest, highest) label seen in training, raw units; set by fit
 
     @property
     def scale(self)->LabelScale: return self.prior.scale
@@ -141,7 +141,7 @@ class CausalDiffAE(SavedModel):
     def actions(self,
         do,    # `{"light": 80.}` and the like, raw units
         n:int, # number of images
-    ) -> list: # of `Action`, values in the units of `z`
+    ) -> list: # of Action, values in the units of `z`
         "Check `do`, and bring its values to the units of `z`"
         lo,hi = self.scale.lo,self.scale.hi
         return [Action(i,kind,2*(v-lo[i])/(hi[i]-lo[i])-1 if kind=="set" else 2*v/(hi[i]-lo[i])) for i,kind,v in parse_do(do,self.graph,n)]
@@ -164,7 +164,7 @@ class CausalDiffAE(SavedModel):
         return self.prior.labels(z)
 
     def prepare(self,
-        data, # a `CausalDataset`
+        data, # a CausalDataset
     ):
         "Called by `fit` first: check that the data fit this model, and take over their scale and range unless trained before"
         if data.graph!=self.graph: raise ValueError(f"data: expected the model's graph {self.graph}, got {data.graph}")
@@ -177,7 +177,7 @@ class CausalDiffAE(SavedModel):
         x:Tensor,            # images in [-1,1], (N, C, H, W)
         y:Tensor,            # labels, raw units, (N, n_vars); nan where missing
         generator=None,      # of the noise, the times, the posterior's sample and the dropped conditions
-        kl_weight:float=1.,  # multiplies gamma; `fit` raises it from 0 to 1 if asked for a warm-up
+        kl_weight:float=1.,  # multiplies gamma; fit raises it from 0 to 1 if asked for a warm-up
     ) -> dict:               # scalars "total", "simple", "kl_u", "kl_z"
         "What training minimises, and its parts"
         rand = lambda f,*s: f(*s,generator=generator,device=generator.device if generator else x.device).to(x.device)

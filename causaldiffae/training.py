@@ -87,7 +87,7 @@ def _restore(path, model, ema, opt, same):
 @torch.no_grad()
 def validation_loss(
     model:nn.Module, # anything with `loss`
-    split,           # a `Split`
+    split,           # a Split
     batch_size=64,   # images at a time
     most=512,        # look at no more images than this
 ) -> dict:           # mean of each term
@@ -105,7 +105,7 @@ def validation_loss(
 # %% ../nbs/07_training.ipynb #c016
 def fit(
     model:nn.Module,           # anything with `loss(x, y, generator)` → dict with "total"
-    data,                      # `CausalDataset`
+    data,                      # CausalDataset
     *,
     minutes:float=None,        # budget in minutes of training; or …
     epochs:float=None,         # … in passes over the training rows; or …

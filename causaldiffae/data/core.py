@@ -151,7 +151,7 @@ class Truth(NamedTuple):
 class Split:
     "Some rows of a data set: `train`, `valid` or `test`"
     def __init__(self,
-        data,         # the `CausalDataset` these are rows of
+        data,         # the CausalDataset these are rows of
         index:Tensor, # rows of `data`, int64 (n,)
         name="",
     ): self.data,self.index,self.name = data,index,name
@@ -182,7 +182,7 @@ class Split:
         return ((self.data.images.index_select(0, i), self.data.labels.index_select(0, i)) for i in chunks)
 
     def truth(self,
-        do,         # intervention in raw units, as `parse_do` takes it
+        do,         # intervention in raw units, as parse_do takes it
         index=None, # which rows of the split: slice, list, tensor or one number; None: all
     ) -> Truth:
         "The simulator's own answer to `do`, with each image's own noise and style"

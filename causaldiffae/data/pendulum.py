@@ -19,7 +19,7 @@ def pendulum_labels(
     angle,      # of the pendulum, in units of π/200 rad, 0 hangs straight down, (N,); published range -40…44
     light,      # direction of the light, in units of π/200 rad, 100 is straight above, (N,); published range 60…148
     noise=None, # exogenous noise added to shadow length and position, in world units, (N, 2); None: none
-    actions=(), # interventions, as `parse_do` returns them
+    actions=(), # interventions, as parse_do returns them
 ) -> Tensor:    # angle, light, shadow length and position, float32 (N, 4)
     "Solve the pendulum's structural equations (generator of CausalVAE, arXiv:2004.08697)"
     acts = {a.index: a for a in actions}
@@ -75,7 +75,7 @@ def _render(y, style, size):
     return out
 
 def render_pendulum(
-    labels:Tensor, # angle, light, shadow length and position as in `pendulum_labels`, (N, 4); a length ≤ 0 draws no shadow
+    labels:Tensor, # angle, light, shadow length and position as in pendulum_labels, (N, 4); a length ≤ 0 draws no shadow
     size=32,       # height and width in pixels
     channels=3,    # 3: RGB; 4: RGB and an opaque alpha, the layout of the published PNGs; 1: grey (luma of Rec. 601)
     style=None,    # colours of background, ball and sun, RGB in [-1,1], (N, 3, 3); None: white, firebrick, orange
@@ -100,7 +100,7 @@ def render_pendulum(
 def pendulum(
     n=8000,                 # number of images
     size=32,                # height and width in pixels
-    channels=3,             # 1, 3 or 4, as in `render_pendulum`
+    channels=3,             # 1, 3 or 4, as in render_pendulum
     noise=False,            # exogenous noise on the shadow and a style per image; False: the published deterministic mechanisms
     labelled=1.,            # fraction of train and valid rows that keep their labels
     seed=0,                 # of causes, noise, style, splits and kept labels
