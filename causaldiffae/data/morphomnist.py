@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.request import Request, urlopen
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from ..graph import CausalGraph, Action, parse_do
 from .core import CausalDataset, check_images, from_uint8
 
@@ -32,8 +32,8 @@ def draw_noise(
     return torch.stack([gamma, torch.randn(n, generator=generator, dtype=torch.float64)], 1)
 
 def solve_labels(
-    noise:Tensor,    # (n, 2), as `draw_noise` gives it
-    actions=(),      # interventions, as `parse_do` gives them
+    noise:Tensor,    # (n, 2), as draw_noise gives it
+    actions=(),      # interventions, as parse_do gives them
 ) -> Tensor:         # thickness (pixels) and intensity (0…255), (n, 2), float32
     "The structural equations in causal order: labels from noise, under interventions"
     def act(i, v):
@@ -45,7 +45,7 @@ def solve_labels(
 
 def abduct_noise(
     labels:Tensor,   # thickness (above 0.5 pixels) and intensity (above 64, below 255), (n, 2)
-) -> Tensor:         # (n, 2), float64, as `draw_noise` gives it
+) -> Tensor:         # (n, 2), float64, as draw_noise gives it
     "The noise that explains the labels: the inverse of `solve_labels`"
     y = torch.as_tensor(labels).double()
     if y.ndim!=2 or y.shape[1]!=2: raise ValueError(f"labels must be thickness and intensity, (n, 2); got shape {tuple(y.shape)}")
@@ -139,7 +139,7 @@ def cache_home() -> Path: # `$CAUSALDIFFAE_HOME`, or the platform's cache folder
 MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
 MNIST_MD5 = { # of the unpacked files
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb", "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte.gz":  "2646ac647ad5339dbf082846283269ea", "t10k-labels-idx1-ubyte.gz":  "27ae3e4e09519cfbb04c629615203637"}
+    "t10k-images-idx3-ubyte.gz":  "2646ac647ad5339dbf082846283269ea", "t10k-labels-idx1-ubyte.gz":  "27ae3e4e09519cfbb04c329615203637"}
 
 def _md5(path):
     "MD5 of the unpacked content; None if it cannot be unpacked"
@@ -259,7 +259,7 @@ def measure(
         return [2*ndimage.distance_transform_edt(b)[morphology.skeletonize(b)].mean()/s, np.median(x[_above_half(x)])]
     return torch.tensor([one(v) for v in ((x[:,0].detach().cpu().double()+1)*127.5).numpy()], dtype=torch.float32)
 
-# %% ../../nbs/01b_morphomnist.ipynb #c035
+# %% ../../nbs/01b_morphomnist.ipynb #c037
 _block = 250 # images per job and per cached file
 
 def _draw_block(images, labels, base):
@@ -290,7 +290,7 @@ def build_morphomnist(
     base=None,      # thickness of the base digits, pixels, (N,); None: measure it
     n_workers=None, # processes; None: one per processor
     cache=None,     # folder that keeps finished blocks; None: keep nothing
-    progress=True,  # show a progress bar
+    progress=True,  # show a progress bar, if there is more than one block to draw
 ) -> Built:
     "Every digit brought to its own thickness and intensity"
     images,y = np.asarray(images),torch.as_tensor(labels).float()
@@ -311,7 +311,7 @@ def build_morphomnist(
     pool = ProcessPoolExecutor(n_workers) if n_workers>1 else None
     try:
         results = zip(todo, (pool.map if pool else map)(_draw_block, *args))
-        with tqdm(total=len(images), initial=len(images)-sum(map(len,args[0])), desc="drawing digits", unit="image", disable=not progress) as bar:
+        with tqdm(total=len(images), initial=len(images)-sum(map(len,args[0])), desc="drawing digits", unit="image", disable=not progress or len(todo)<2) as bar:
             for k,out in results:
                 done[k] = out; bar.update(len(out[0]))
                 if cache is not None: _save_block(path(cuts[k]), *out)
@@ -319,7 +319,7 @@ def build_morphomnist(
         if pool: pool.shutdown(cancel_futures=True)
     return Built(*(np.concatenate([done[k][i] for k in range(len(cuts))]) for i in range(2)))
 
-# %% ../../nbs/01b_morphomnist.ipynb #c042
+# %% ../../nbs/01b_morphomnist.ipynb #c046
 def embedded_digits(
     n=None,  # how many, at most 1,797; None: all
 ) -> tuple:  # images, uint8 (n, 28, 28); digit class, uint8 (n,)
@@ -331,12 +331,13 @@ def embedded_digits(
     n = len(small.images) if n is None else n
     if not 1<=n<=len(small.images): raise ValueError(f"n must be 1 to {len(small.images)}; got {n}")
     def draw(x):
-        x = ndimage.gaussian_filter(np.pad(_resized(x, (20*s,20*s)), 4*s), 0.7*s)
-        line = morphology.skeletonize(x>=0.4*x.max())
+        x = np.pad(_resized(x, (20*s,20*s)), 4*s)
+        x = ndimage.gaussian_filter(x, 0.7*s) - 0.9*ndimage.gaussian_filter(x, 2*s)
+        line = morphology.skeletonize(x>=0.2*x.max())
         return (255*_reduce((ndimage.distance_transform_edt(~line)<=1.2*s).astype(float), s)).astype(np.uint8)
     return np.stack([draw(x) for x in small.images[:n]]),small.target[:n].astype(np.uint8)
 
-# %% ../../nbs/01b_morphomnist.ipynb #c046
+# %% ../../nbs/01b_morphomnist.ipynb #c052
 class DigitDataset(CausalDataset):
     "A `CausalDataset` that remembers which digit each image shows, in `digit`, int64 (N,)"
     def __init__(self, *args, digit, **kwargs):
