@@ -67,7 +67,7 @@ def read_do(
     return do
 
 def load_model(
-    name:str, # a file written by `causaldiffae_train`, or a model that ships with the package: `pendulum`, `digits`
+    name:str, # a file written by causaldiffae_train, or a model that ships with the package: pendulum, digits
 ) -> CausalDiffAE:
     "A model by file or by name; a file goes first"
     if Path(name).is_file(): return CausalDiffAE.load(name)
