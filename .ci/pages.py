@@ -30,16 +30,21 @@ class Citations:
         return f"[{form.format(self.label(key), self.bib[key]['year'])}](#ref-{key})"
 
     def group(self, m):
-        keys = re.findall(r'@([\w:]+)', m[1])
+        keys = re.findall(r'@(\w+)', m[1])
         self.unknown |= {k for k in keys if k not in self.bib}
         if not set(keys) <= self.bib.keys(): return m[0]
-        return '(' + re.sub(r'(-?)@([\w:]+)', lambda o: self.cite(o[2], '{1}' if o[1] else '{0} {1}'), m[1]) + ')'
+        return '(' + re.sub(r'(-?)@(\w+)', lambda o: self.cite(o[2], '{1}' if o[1] else '{0} {1}'), m[1]) + ')'
+
+    def narrative(self, m):
+        if m[1] in self.bib: return self.cite(m[1], '{0} ({1})')
+        if re.fullmatch(r'[a-z]+\d{4}[a-z]*', m[1]): self.unknown.add(m[1])
+        return m[0]
 
     def __call__(self, text):
         code = re.split(r'(^```.*?^```|`[^`\n]*`)', text, flags=re.M|re.S)  # odd items are code
         for i in range(0, len(code), 2):
-            code[i] = re.sub(r'\[((?:[^\[\]]*[\s;])?-?@[\w:]+[^\[\]]*)\](?!\()', self.group, code[i])
-            code[i] = re.sub(r'(?<![\w\[/@])@([\w:]+)', lambda m: self.cite(m[1], '{0} ({1})') if m[1] in self.bib else m[0], code[i])
+            code[i] = re.sub(r'\[((?:[^\[\]]*[\s;])?-?@\w+[^\[\]]*)\](?!\()', self.group, code[i])
+            code[i] = re.sub(r'(?<![\w\[/@])@(\w+)', self.narrative, code[i])
         return ''.join(code)
 
     def references(self):
