@@ -10,7 +10,7 @@ import math, torch
 from typing import NamedTuple
 from torch import nn, Tensor
 from torch.nn import functional as F
-from .graph import CausalGraph, Action
+from .graph import CausalGraph
 
 # %% ../nbs/04_encoder.ipynb #c006
 class Mechanisms(nn.Module):
@@ -62,7 +62,7 @@ class Mechanisms(nn.Module):
             z = z.index_copy(1,torch.tensor(level,device=u.device),z_level)
         return z
 
-# %% ../nbs/04_encoder.ipynb #c015
+# %% ../nbs/04_encoder.ipynb #c016
 class Posterior(NamedTuple):
     "q(u|x) and q(z|x): two Gaussians with one variance"
     u:Tensor      # mean of q(u|x), (N, n_vars, d)

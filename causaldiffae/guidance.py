@@ -12,24 +12,25 @@ from torch.nn import functional as F
 from .graph import CausalGraph, parse_do
 from .data.core import LabelScale, check_images
 from .schedule import NoiseSchedule
-from .unet import UNet, Block, time_features
-from .model import CausalDiffAE, SavedModel
+from .unet import UNet, Block, _norm, time_features
+from .model import CausalDiffAE, SavedModel, check_batch, check_number
 from .abduction import ddim
 import causaldiffae.intervention   # gives CausalDiffAE its `predict` and `counterfactual`
 
 # %% ../nbs/10_guidance.ipynb #c006
 def strength(
-    model:CausalDiffAE,
+    model:CausalDiffAE, # which draws, and reads what it drew
     x:Tensor,       # images in [-1,1], (N, C, H, W)
     do:dict,        # one variable and its values, raw units
     guidance=1.,    # ω
     steps:int=20,   # calls of the network in each direction
 ) -> float:         # 0: nothing moved, 1: arrived; the slope of read change on asked change
     "How far the intervened variable, read off the counterfactual images, went from its old value to the asked one"
-    if len(do)!=1: raise ValueError(f"do: expected one variable, got {list(do)}")
+    if not isinstance(do,dict) or len(do)!=1: raise ValueError(f"do: expected one variable, got {do!r}")
     x_cf,a,before,after = model.counterfactual(x,do,steps=steps,guidance=guidance,return_latents=True)
     i = model.graph.index(next(iter(do)))
     got,asked = (model.labels(model.solve(model.encode(x_cf)))-before)[:,i],(after-before)[:,i]
+    if not (asked**2).sum()>0: raise ValueError("do: expected values that differ from the images' own, got the same")
     return ((got*asked).sum()/(asked**2).sum()).item()
 
 # %% ../nbs/10_guidance.ipynb #c011
@@ -47,12 +48,13 @@ class NoisyPredictor(nn.Module):
         self.enter = nn.Conv2d(image_shape[0],widths[0],3,stride=2,padding=1)
         self.blocks = nn.ModuleList([Block(w,w,emb) for w in widths])
         self.shrink = nn.ModuleList([nn.Conv2d(a,b,3,stride=2,padding=1) for a,b in zip(widths,widths[1:])])
-        self.leave = nn.Sequential(nn.GroupNorm(widths[-1]//16,widths[-1]),nn.SiLU(),nn.AdaptiveAvgPool2d(2),nn.Flatten(),nn.Linear(4*widths[-1],sum(k if k>1 else 2 for k in heads)))
+        self.leave = nn.Sequential(_norm(widths[-1]),nn.SiLU(),nn.AdaptiveAvgPool2d(2),nn.Flatten(),nn.Linear(4*widths[-1],sum(k if k>1 else 2 for k in heads)))
 
     def forward(self,
         x_t:Tensor, # noisy images, (N, C, H, W)
         t:Tensor,   # timesteps, (N,)
     ) -> tuple:     # for each variable its outputs, (N, classes) or (N, 2)
+        "Logits of a variable with classes, mean and log-variance of a number"
         e,h = F.silu(self.time(time_features(t,self.emb))),self.enter(x_t)
         for i,block in enumerate(self.blocks):
             if i: h = self.shrink[i-1](h)
@@ -89,6 +91,9 @@ class DiffSCM(SavedModel):
     ):
         super().__init__()
         classes = classes or {}
+        if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
+        if not isinstance(classes,dict): raise ValueError(f"classes: expected a dict, variable → number of classes, got {classes!r}")
+        if not (isinstance(image_shape,(tuple,list)) and len(image_shape)==3): raise ValueError(f"image_shape: expected (C, H, W), got {image_shape!r}")
         for k,n in classes.items():
             graph.index(k)
             if not (isinstance(n,int) and n>1): raise ValueError(f"classes[{k!r}]: expected a number of classes of at least 2, got {n!r}")
@@ -110,7 +115,7 @@ class DiffSCM(SavedModel):
     ) -> Tensor:   # what the predictor speaks of, (N,)
         "Class index as it is, a number brought to [-1,1]"
         name = self.graph.names[i]; k = self.classes.get(name)
-        if k is None: return 2*(y-self.scale.lo[i])/(self.scale.hi[i]-self.scale.lo[i])-1
+        if k is None: return self.scale.to_unit(y[:,None].expand(-1,self.graph.n))[:,i]
         ok = y.isnan()|((y>=0)&(y<k)&(y==y.floor()))
         if not ok.all(): raise ValueError(f"{name}: expected a class index 0 … {k-1}, got {y[~ok][0].item():g}")
         return y
@@ -120,7 +125,8 @@ class DiffSCM(SavedModel):
         y:Tensor,       # labels, raw units, (N, n_vars); nan where missing
         generator=None, # of times and noise
     ) -> dict:          # scalars "total", "simple", "predict"
-        "The denoiser's error and the predictor's, at the same noisy images"
+        "The denoiser's error and the predictor's, at the same noisy images; ValueError where `x` and `y` do not fit the model"
+        check_batch(x,y,self.image_shape,self.graph.n)
         rand = lambda f,*s: f(*s,generator=generator,device=generator.device if generator else x.device).to(x.device)
         t,eps = (rand(torch.rand,len(x))*self.schedule.T).long(),rand(torch.randn,*x.shape)
         x_t = self.schedule.add_noise(x,t,eps)
@@ -156,9 +162,8 @@ class DiffSCM(SavedModel):
         steps:int=40,      # calls of the denoiser in each direction
         start:float=0.7,   # how far to invert, share of T, in (0, 0.98]
     ) -> Tensor:           # images in [-1,1], like `x`
-        "Invert without condition, sample back under the predictor's gradient"
-        if not 0<start<=0.98: raise ValueError(f"start: expected a share of T in (0, 0.98], got {start!r}")
-        if not s>=0: raise ValueError(f"s: expected a strength of at least 0, got {s!r}")
+        "Invert without condition, sample back under the predictor's gradient; ValueError for what cannot be asked"
+        check_number("start",start,0.01,0.98); check_number("s",s,0,1e3)
         x = check_images(x,self.image_shape,"x").to(self.unet.null.device)
         if not do: raise ValueError("do: expected at least one variable, got none")
         guided,ts = self.guided(do,len(x),s),self.schedule.timesteps(steps,last=round(start*self.schedule.T)-1)

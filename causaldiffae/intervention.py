@@ -11,8 +11,8 @@ from torch import Tensor
 from fastcore.basics import patch
 from .graph import parse_do
 from .data.core import check_images
-from .model import CausalDiffAE
-from .abduction import Abducted
+from .model import CausalDiffAE, check_number
+from .abduction import Abducted, find_solver
 
 # %% ../nbs/09_intervention.ipynb #c006
 def warn_outside(
@@ -34,7 +34,7 @@ def warn_outside(
 def predict(self:CausalDiffAE,
     a:Abducted,         # what `abduct` found
     do=None,            # intervention, raw units; nothing: the image itself again
-    guidance:float=1.,  # ω, strength with which the drawing follows z
+    guidance:float=1.,  # ω, strength with which the drawing follows z; x_T was found at ω=1, so only there nothing done is nothing changed
 ) -> Tensor:            # counterfactual images in [-1,1], (N, C, H, W)
     "Prediction: solve with `do`, then draw from the image's own x_T"
     z = self.solve(a.u,do)
@@ -53,7 +53,7 @@ def counterfactual(self:CausalDiffAE,
     return_latents:bool=False,   # also what was abducted, and the labels before and after
 ):                               # images like `x`; or (images, Abducted, labels before, labels after), labels in raw units (N, n_vars)
     "What these images would have been under `do`: abduction, action, prediction; ValueError for what cannot be asked"
-    parse_do(do,self.graph,len(check_images(x,self.image_shape,"x")))   # refuse before any work
+    self.actions(do,len(check_images(x,self.image_shape,"x"))); check_number("guidance",guidance,-1e3,1e3); find_solver(solver)   # refuse before any work
     a = self.abduct(x,steps,solver)
     x_cf = self.predict(a,do,guidance)
     return (x_cf,a,self.labels(a.z),self.labels(self.solve(a.u,do))) if return_latents else x_cf

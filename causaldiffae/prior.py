@@ -21,7 +21,7 @@ def kl_normal(
     r = 2*math.log(prior_std)-logvar
     return 0.5*(((mean-prior_mean)**2+logvar.exp())/prior_std**2 + r - 1)
 
-# %% ../nbs/05_prior.ipynb #c010
+# %% ../nbs/05_prior.ipynb #c011
 class LabelPrior:
     "p(z|y): block i of `z` is near label i, brought to [-1,1]"
     def __init__(self,
@@ -29,7 +29,7 @@ class LabelPrior:
         d:int,             # numbers per variable
         sigma:float=0.02,  # standard deviation, in units of `z`; the resolution of an intervention
     ):
-        if not 0<sigma<=1: raise ValueError(f"sigma: expected a number in (0, 1], got {sigma!r}")
+        if isinstance(sigma,bool) or not isinstance(sigma,(int,float)) or not 0<sigma<=1: raise ValueError(f"sigma: expected a number in (0, 1], got {sigma!r}")
         self.scale,self.d,self.sigma = scale,d,sigma
 
     def mean(self,

@@ -6,7 +6,7 @@
 __all__ = ['schedules', 'cosine_alpha_bar', 'linear_alpha_bar', 'NoiseSchedule']
 
 # %% ../nbs/02_schedule.ipynb #c003
-import math, torch
+import math, numbers, torch
 from torch import nn, Tensor
 
 # %% ../nbs/02_schedule.ipynb #c005
@@ -30,7 +30,7 @@ def linear_alpha_bar(
 
 schedules = {"cosine": cosine_alpha_bar, "linear": linear_alpha_bar}
 
-# %% ../nbs/02_schedule.ipynb #c009
+# %% ../nbs/02_schedule.ipynb #c010
 class NoiseSchedule(nn.Module):
     "ᾱ_t, the forward process, and what the denoiser predicts"
     def __init__(self,
@@ -39,9 +39,9 @@ class NoiseSchedule(nn.Module):
         prediction:str="v",   # what the network's output means: "v", "eps" or "x0"
     ):
         super().__init__()
-        if kind not in schedules: raise ValueError(f"kind: expected one of {list(schedules)}, got {kind!r}")
+        if not isinstance(kind,str) or kind not in schedules: raise ValueError(f"kind: expected one of {list(schedules)}, got {kind!r}")
         if prediction not in ("v","eps","x0"): raise ValueError(f"prediction: expected 'v', 'eps' or 'x0', got {prediction!r}")
-        if not (isinstance(T,int) and T>=2): raise ValueError(f"T: expected an integer of at least 2, got {T!r}")
+        if isinstance(T,bool) or not (isinstance(T,int) and 2<=T<=100_000): raise ValueError(f"T: expected an integer from 2 to 100000, got {T!r}")
         self.kind,self.T,self.prediction = kind,T,prediction
         self.register_buffer("alpha_bar", schedules[kind](T).float(), persistent=False)
 
@@ -81,7 +81,7 @@ class NoiseSchedule(nn.Module):
         a,b = self.at(t).sqrt(),(1-self.at(t)).sqrt()
         if self.prediction=="v":   return a*x_t-b*out, b*x_t+a*out
         if self.prediction=="eps": return (x_t-b*out)/a, out
-        return out, (x_t-a*out)/b
+        return out, (x_t-a*out)/(1-self.at(t.clamp(min=0))).sqrt()   # at the clean image b is 0: the noise is that of t=0
 
     def timesteps(self,
         steps:int,       # number of steps, 1 … T
@@ -89,6 +89,8 @@ class NoiseSchedule(nn.Module):
     ) -> Tensor:         # ascending integers from -1 (clean) to `last`, (steps+1,)
         "Respacing: evenly spaced timesteps for a short trajectory; read backwards to sample, forwards to invert"
         last = self.T-1 if last is None else last
+        for k,v in dict(last=last,steps=steps).items():
+            if isinstance(v,bool) or not isinstance(v,numbers.Integral): raise ValueError(f"{k}: expected an integer, got {v!r}")
         if not 0<=last<self.T: raise ValueError(f"last: expected 0 … {self.T-1}, got {last!r}")
         if not 1<=steps<=last+1: raise ValueError(f"steps: expected 1 … {last+1}, got {steps!r}")
         return torch.linspace(-1, last, steps+1, dtype=torch.float64).round().long().to(self.alpha_bar.device)

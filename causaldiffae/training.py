@@ -6,11 +6,11 @@
 __all__ = ['EMA', 'epoch_rows', 'pick_dtype', 'validation_loss', 'fit']
 
 # %% ../nbs/07_training.ipynb #c003
-import math, sys, time, torch
+import hashlib, inspect, json, math, sys, time, torch
 from pathlib import Path
 from torch import nn, Tensor
 from tqdm import tqdm
-from .model import CausalDiffAE, read_tensors, write_tensors
+from .model import check_number, read_tensors, write_tensors
 
 # %% ../nbs/07_training.ipynb #c006
 class EMA:
@@ -72,10 +72,12 @@ def _checkpoint(path, model, ema, opt, state):
 def _restore(path, model, ema, opt, same):
     tensors,state = read_tensors(path)
     if state.get("kind")!="checkpoint": raise ValueError(f"checkpoint: expected one written by fit, got {state.get('kind')!r} in {str(path)!r}")
-    for k,v in same.items():
-        if state["same"][k]!=v: raise ValueError(f"{k}: expected {state['same'][k]!r} as in the run to resume, got {v!r}")
+    for k,v in json.loads(json.dumps(same)).items():
+        if (was:=state["same"].get(k,v))!=v: raise ValueError(f"{k}: expected {was!r} as in the run to resume, got {v!r}")
     want = model.state_dict(); got = {k[6:]:v for k,v in tensors.items() if k.startswith("model.")}
     if {k:v.shape for k,v in want.items()}!={k:v.shape for k,v in got.items()}: raise ValueError(f"checkpoint: {str(path)!r} is of another model")
+    for i,m in enumerate(ema.mean):
+        if f"ema.{i}" not in tensors or tensors[f"ema.{i}"].shape!=m.shape: raise ValueError(f"checkpoint: {str(path)!r} is of another model")
     model.load_state_dict(got)
     for i,m in enumerate(ema.mean): m.copy_(tensors[f"ema.{i}"])
     ema.n = state["step"]
@@ -95,11 +97,12 @@ def validation_loss(
     model.eval(); sums,n = {},0
     device = next(model.parameters()).device
     g = torch.Generator().manual_seed(0)
-    for x,y in split.batches(min(batch_size,len(split)),shuffle=False,drop_last=False):
-        if n>=most: break
-        for k,v in model.loss(x.to(device),y.to(device),generator=g).items(): sums[k] = sums.get(k,0.)+v.item()*len(x)
-        n += len(x)
-    model.train()
+    try:
+        for x,y in split.batches(min(batch_size,len(split)),shuffle=False,drop_last=False):
+            if n>=most: break
+            for k,v in model.loss(x.to(device),y.to(device),generator=g).items(): sums[k] = sums.get(k,0.)+v.item()*len(x)
+            n += len(x)
+    finally: model.train()
     return {k:v/n for k,v in sums.items()}
 
 # %% ../nbs/07_training.ipynb #c016
@@ -124,14 +127,16 @@ def fit(
     seed:int=0,                # of everything random in the run
     progress:bool=True,        # a bar on a terminal or in a notebook, plain lines elsewhere
 ) -> list:                     # a dict for each validation: step, minutes, training and "valid_" terms
-    "Train `model` on `data.train`; at the end the model holds the averaged weights"
+    "Train `model` on `data.train`; at the end it holds the averaged weights. ValueError for bad arguments, before any work; FloatingPointError when loss or gradient is no number"
     budgets = dict(minutes=minutes,epochs=epochs,steps=steps); given = {k:v for k,v in budgets.items() if v is not None}
     if len(given)!=1: raise ValueError(f"minutes, epochs, steps: expected exactly one of them, got {given or 'none'}")
-    for k,v in dict(given,lr=lr,batch_size=batch_size,clip=clip).items():
-        if not (math.isfinite(v) and v>0): raise ValueError(f"{k}: expected a positive number, got {v!r}")
+    for k,v in dict(given,lr=lr,clip=clip,checkpoint_minutes=checkpoint_minutes).items(): check_number(k,v,1e-12)
+    for k,v in dict(warmup=warmup,kl_warmup=kl_warmup,validations=validations,seed=seed,batch_size=batch_size,steps=steps or 1).items(): check_number(k,v,1 if k in ("batch_size","steps") else 0,2**53,whole=True)
+    if kl_warmup and "kl_weight" not in inspect.signature(model.loss).parameters: raise ValueError(f"kl_warmup: expected 0 for {type(model).__name__}, whose loss has no divergences, got {kl_warmup}")
+    pick_dtype(precision); check_number("ema",ema,0,0.999999)
     if resume and checkpoint is None: raise ValueError("resume: expected a checkpoint file to resume from, got none")
     if len(data.train)<1: raise ValueError("data: expected at least one training image, got none")
-    if checkpoint is not None and not Path(checkpoint).parent.is_dir(): raise ValueError(f"checkpoint: expected a file in an existing folder, got {str(checkpoint)!r}")
+    if checkpoint is not None and (Path(checkpoint).is_dir() or not Path(checkpoint).parent.is_dir()): raise ValueError(f"checkpoint: expected a file in an existing folder, got {str(checkpoint)!r}")
     if hasattr(model,"prepare"): model.prepare(data)
     device = next(model.parameters()).device
     dtype = pick_dtype(precision,device)
@@ -140,11 +145,12 @@ def fit(
     per_epoch = len(epoch_rows(labels,0,seed))//batch_size
     total = steps if steps else math.ceil(epochs*per_epoch) if epochs else None
     opt,average = torch.optim.Adam(model.parameters(),lr=lr,fused=True),EMA(model,ema)
-    same = dict(seed=seed,batch_size=batch_size,lr=lr,ema=ema,budget=[[k,v] for k,v in given.items()])
-    step,spent,history,recent = 0,0.,[],{}
+    rows_and_labels = hashlib.sha256(data.train.index.numpy().tobytes()+labels.nan_to_num(nan=-1e30).numpy().tobytes()).hexdigest()
+    same = dict(seed=seed,batch_size=batch_size,lr=lr,ema=ema,budget=[[k,v] for k,v in given.items()],warmup=warmup,clip=clip,kl_warmup=kl_warmup,validations=validations,data=rows_and_labels)
+    step,spent,history,recent,steady = 0,0.,[],{},True   # steady: weights, average and step belong together
     if resume and Path(checkpoint).exists():
         state = _restore(checkpoint,model,average,opt,same); step,spent,history = state["step"],state["spent"],state["history"]
-    keep = lambda: checkpoint is not None and _checkpoint(checkpoint,model,average,opt,dict(step=step,spent=spent,history=history,same=same))
+    keep = lambda: checkpoint is not None and steady and _checkpoint(checkpoint,model,average,opt,dict(step=step,spent=spent,history=history,same=same))
     done = lambda: step/total if total else spent/(60*minutes)
     shown = progress and (sys.stderr.isatty() or "ipykernel" in sys.modules)
     bar = tqdm(total=1.,disable=not shown,bar_format="{percentage:3.0f}%|{bar:20}| {elapsed} {postfix}",initial=min(1.,done()))
@@ -155,25 +161,27 @@ def fit(
             if step//per_epoch!=epoch: epoch = step//per_epoch; rows = data.train.index[epoch_rows(labels,epoch,seed)]
             i = rows[step%per_epoch*batch_size:][:batch_size]
             x,y = data.images[i].to(device,non_blocking=True),data.labels[i].to(device,non_blocking=True)
-            rate = lr*min(1,(step+1)/warmup)*(0.01+0.99*0.5*(1+math.cos(math.pi*min(1.,done()))))
+            rate = lr*min(1,(step+1)/(warmup+1))*(0.01+0.99*0.5*(1+math.cos(math.pi*min(1.,done()))))
             for group in opt.param_groups: group["lr"] = rate
             extra = dict(kl_weight=min(1.,step/kl_warmup)) if kl_warmup else {}
             with torch.autocast(device.type,dtype=torch.bfloat16,enabled=dtype==torch.bfloat16):
                 terms = model.loss(x,y,generator=g.manual_seed(hash((seed,step,0))&0x7fffffffffffffff),**extra)
-            if not terms["total"].isfinite():
-                raise FloatingPointError(f"the loss is {terms['total'].item()} at step {step} ({', '.join(f'{k} {v.item():.3g}' for k,v in terms.items())}); "
-                    + (f"the last good checkpoint is {str(checkpoint)!r}" if checkpoint is not None else "no checkpoint was asked for") + "; try a smaller lr")
             opt.zero_grad(); terms["total"].backward()
-            nn.utils.clip_grad_norm_(model.parameters(),clip,foreach=True)
+            norm = nn.utils.clip_grad_norm_(model.parameters(),clip,foreach=True)
+            for what,v in (("loss",terms["total"]),("gradient",norm)):
+                if not v.isfinite(): raise FloatingPointError(f"the {what} is {v.item()} at step {step} ({', '.join(f'{k} {t.item():.3g}' for k,t in terms.items())}); "
+                    + (f"the last good checkpoint is {str(checkpoint)!r}" if checkpoint is not None else "no checkpoint was asked for") + "; try a smaller lr")
+            steady = False
             opt.step(); average.update(); step += 1
+            steady = True
             spent = time.perf_counter()-start
             for k,v in terms.items(): recent.setdefault(k,[]).append(v.detach())
             if shown and step%10==0:
                 bar.update(min(1.,done())-bar.n); bar.set_postfix({k:f"{v.item():.3g}" for k,v in terms.items()},refresh=False)
-            if done()>=(len(history)+1)/validations and len(history)<validations:
-                average.swap()
-                valid = validation_loss(model,data.valid) if len(data.valid) else {}
-                average.swap()
+            if len(history)<validations and done()>=(len(history)+1)/validations:
+                steady = False; average.swap()
+                try: valid = validation_loss(model,data.valid) if len(data.valid) else {}
+                finally: average.swap(); steady = True
                 history.append(dict(step=step,minutes=round(spent/60,2),**{k:torch.stack(v).mean().item() for k,v in recent.items()},**{f"valid_{k}":v for k,v in valid.items()}))
                 recent = {}
                 if progress and not shown: print("  ".join(f"{k} {v:.4g}" for k,v in history[-1].items()),flush=True)

@@ -45,7 +45,11 @@ class Block(nn.Module):
         self.skip = nn.Conv2d(ni,no,1) if ni!=no else nn.Identity()
         nn.init.zeros_(self.conv2.weight); nn.init.zeros_(self.conv2.bias)
 
-    def forward(self, x, e):
+    def forward(self,
+        x:Tensor, # features, (N, ni, H, W)
+        e:Tensor, # condition, (N, emb)
+    ) -> Tensor:  # (N, no, H, W)
+        "Normalise, convolve, condition, convolve, and add"
         h = self.conv1(F.silu(self.norm1(x)))
         scale,shift = self.cond(e)[:,:,None,None].chunk(2,1)
         return self.skip(x) + self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1+scale)))
@@ -60,7 +64,10 @@ class Attention(nn.Module):
         self.norm,self.qkv,self.out,self.heads = _norm(c),nn.Conv2d(c,3*c,1),nn.Conv2d(c,c,1),max(1,c//head)
         nn.init.zeros_(self.out.weight); nn.init.zeros_(self.out.bias)
 
-    def forward(self, x):
+    def forward(self,
+        x:Tensor, # features, (N, c, H, W)
+    ) -> Tensor:  # like `x`
+        "Every position looks at every other"
         N,C,H,W = x.shape
         q,k,v = self.qkv(self.norm(x)).view(N,3,self.heads,C//self.heads,H*W).transpose(3,4).unbind(1)
         return x + self.out(F.scaled_dot_product_attention(q,k,v).transpose(2,3).reshape(N,C,H,W))
@@ -79,8 +86,10 @@ class UNet(nn.Module):
     ):
         super().__init__()
         C,H,W = image_shape
+        if isinstance(patch,bool) or not (isinstance(patch,int) and patch>=1): raise ValueError(f"patch: expected a positive integer, got {patch!r}")
+        if any(isinstance(v,bool) or not isinstance(v,int) or v<1 for v in image_shape): raise ValueError(f"image_shape: expected three positive integers (C, H, W), got {tuple(image_shape)}")
         if H%patch or W%patch: raise ValueError(f"image_shape: expected height and width divisible by patch={patch}, got {tuple(image_shape)}")
-        if len(widths)<2 or any(w%32 for w in widths): raise ValueError(f"widths: expected at least two multiples of 32, got {widths}")
+        if not isinstance(widths,(tuple,list)) or len(widths)<2 or any(isinstance(w,bool) or not isinstance(w,int) or w<32 or w%32 for w in widths): raise ValueError(f"widths: expected at least two multiples of 32, got {widths}")
         self.image_shape,self.z_dim,self.patch,self.octaves,self.emb = tuple(image_shape),z_dim,patch,octaves,emb
         self.time = nn.Sequential(nn.Linear(emb,emb), nn.SiLU(), nn.Linear(emb,emb))
         self.null = nn.Parameter(torch.zeros(emb))
@@ -105,7 +114,9 @@ class UNet(nn.Module):
         z:Tensor=None,    # causal variables, (N, n_vars, d) or (N, z_dim); None: the null condition for all
         drop:Tensor=None, # true where the null condition replaces `z`, (N,)
     ) -> Tensor:          # prediction, like `x_t`
+        "The network's output; ValueError where the shapes do not fit"
         if tuple(x_t.shape[1:])!=self.image_shape: raise ValueError(f"x_t: expected images {self.image_shape}, got {tuple(x_t.shape[1:])}")
+        if z is not None and not self.z_dim: raise ValueError("z: expected none, this network is unconditional (z_dim=0)")
         if z is None: c = self.null.expand(len(x_t),-1)
         else:
             z = z.flatten(1)
