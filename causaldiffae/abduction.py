@@ -61,6 +61,16 @@ class Abducted(NamedTuple):
     x_T:Tensor  # what `z` does not explain, (N, C, H, W)
     steps:int   # calls of the network in each direction
     solver:str  # name of the solver
+    start:float=1.  # how far the image was inverted, share of T
+
+@patch
+def times(self:CausalDiffAE,
+    steps:int,    # calls of the network
+    start:float,  # the noisiest time, share of T in [0.05, 1]
+) -> Tensor:      # ascending integers from -1 (clean), (steps+1,)
+    "The timesteps of a trajectory between the image and `start`"
+    check_number("start",start,0.05,1)
+    return self.schedule.timesteps(steps,last=round(start*self.schedule.T)-1)
 
 @patch
 @torch.no_grad()
@@ -68,11 +78,13 @@ def abduct(self:CausalDiffAE,
     x:Tensor,           # images in [-1,1], (N, C, H, W)
     steps:int=20,       # calls of the network
     solver:str="ddim",  # name of a solver
+    start:float=None,   # how far to invert, share of T in [0.05, 1]; the model's own if not given
 ) -> Abducted:
     "Abduction: exogenous noise by the encoder, x_T by inversion of the sampler, conditioned on the image's own z; ValueError for what cannot be inverted"
-    follow,ts = find_solver(solver),self.schedule.timesteps(steps)
+    start = self.start if start is None else start
+    follow,ts = find_solver(solver),self.times(steps,start)
     u = self.encode(x); z = self.solve(u)
-    return Abducted(u,z,follow(self.denoiser(z),check_images(x,self.image_shape,"x").to(self.device),self.schedule,ts),steps,solver)
+    return Abducted(u,z,follow(self.denoiser(z),check_images(x,self.image_shape,"x").to(self.device),self.schedule,ts),steps,solver,start)
 
 @patch
 @torch.no_grad()
@@ -82,11 +94,12 @@ def sample(self:CausalDiffAE,
     steps:int=20,       # calls of the network
     solver:str="ddim",  # name of a solver
     guidance:float=1.,  # ω
+    start:float=1.,     # the time at which `x_T` stands, share of T
 ) -> Tensor:            # images in [-1,1], like `x_T`
     "The image with variables `z` and noise `x_T`; ValueError where they do not fit"
     self.check_latent("z",z)
     if not (torch.is_tensor(x_T) and x_T.dtype==torch.float32 and x_T.shape==(len(z),*self.image_shape)): raise ValueError(f"x_T: expected float32 {(len(z),*self.image_shape)} as there are {len(z)} z, got {tuple(x_T.shape) if torch.is_tensor(x_T) else type(x_T).__name__}")
-    return find_solver(solver)(self.denoiser(z,guidance),x_T,self.schedule,self.schedule.timesteps(steps).flip(0)).clamp(-1,1)
+    return find_solver(solver)(self.denoiser(z,guidance),x_T,self.schedule,self.times(steps,start).flip(0)).clamp(-1,1)
 
 # %% ../nbs/08_abduction.ipynb #c013
 def reconstruction_error(
@@ -97,4 +110,4 @@ def reconstruction_error(
 ) -> float:               # 0 … 255
     "Mean absolute pixel error of inverting images and sampling them again with their own z"
     a = model.abduct(x,steps,solver)
-    return (model.sample(a.x_T,a.z,steps,solver)-x.to(model.device)).abs().mean().item()*127.5
+    return (model.sample(a.x_T,a.z,steps,solver,start=a.start)-x.to(model.device)).abs().mean().item()*127.5

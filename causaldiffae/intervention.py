@@ -39,7 +39,7 @@ def predict(self:CausalDiffAE,
     "Prediction: solve with `do`, then draw from the image's own x_T"
     z = self.solve(a.u,do)
     warn_outside(self,z,do)
-    return self.sample(a.x_T,z,a.steps,a.solver,guidance)
+    return self.sample(a.x_T,z,a.steps,a.solver,guidance,a.start)
 
 @patch
 @torch.no_grad()
@@ -50,10 +50,11 @@ def counterfactual(self:CausalDiffAE,
     steps:int=20,                # calls of the network in each direction
     solver:str="ddim",           # name of a solver
     guidance:float=1.,           # ω, strength of the intervention
+    start:float=None,            # how far to invert, share of T in [0.05, 1]; the model's own if not given
     return_latents:bool=False,   # also what was abducted, and the labels before and after
 ):                               # images like `x`; or (images, Abducted, labels before, labels after), labels in raw units (N, n_vars)
     "What these images would have been under `do`: abduction, action, prediction; ValueError for what cannot be asked"
-    self.actions(do,len(check_images(x,self.image_shape,"x"))); check_number("guidance",guidance,-1e3,1e3); find_solver(solver)   # refuse before any work
-    a = self.abduct(x,steps,solver)
+    self.actions(do,len(check_images(x,self.image_shape,"x"))); check_number("guidance",guidance,-1e3,1e3); find_solver(solver); self.times(steps,self.start if start is None else start)   # refuse before any work
+    a = self.abduct(x,steps,solver,start)
     x_cf = self.predict(a,do,guidance)
     return (x_cf,a,self.labels(a.z),self.labels(self.solve(a.u,do))) if return_latents else x_cf
