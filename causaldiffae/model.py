@@ -102,7 +102,8 @@ def check_number(
 ):
     "ValueError unless `v` is a finite number from `lo` to `hi`"
     good = isinstance(v,int if whole else (int,float)) and not isinstance(v,bool) and math.isfinite(v) and lo<=v<=hi
-    if not good: raise ValueError(f"{name}: expected {'an integer' if whole else 'a finite number'} from {lo:g} to {hi:g}, got {v!r}")
+    between = f" from {lo:g} to {hi:g}" if math.isfinite(lo) and math.isfinite(hi) else f" of at least {lo:g}" if math.isfinite(lo) else ""
+    if not good: raise ValueError(f"{name}: expected {'an integer' if whole else 'a finite number'}{between}, got {v!r}")
 
 def check_batch(
     x,           # images

@@ -130,7 +130,9 @@ def fit(
     "Train `model` on `data.train`; at the end it holds the averaged weights. ValueError for bad arguments, before any work; FloatingPointError when loss or gradient is no number"
     budgets = dict(minutes=minutes,epochs=epochs,steps=steps); given = {k:v for k,v in budgets.items() if v is not None}
     if len(given)!=1: raise ValueError(f"minutes, epochs, steps: expected exactly one of them, got {given or 'none'}")
-    for k,v in dict(given,lr=lr,clip=clip,checkpoint_minutes=checkpoint_minutes).items(): check_number(k,v,1e-12)
+    for k,v in dict(given,lr=lr,clip=clip,checkpoint_minutes=checkpoint_minutes).items():
+        check_number(k,v)
+        if v<=0: raise ValueError(f"{k}: expected a positive number, got {v!r}")
     for k,v in dict(warmup=warmup,kl_warmup=kl_warmup,validations=validations,seed=seed,batch_size=batch_size,steps=steps or 1).items(): check_number(k,v,1 if k in ("batch_size","steps") else 0,2**53,whole=True)
     if kl_warmup and "kl_weight" not in inspect.signature(model.loss).parameters: raise ValueError(f"kl_warmup: expected 0 for {type(model).__name__}, whose loss has no divergences, got {kl_warmup}")
     pick_dtype(precision); check_number("ema",ema,0,0.999999)
