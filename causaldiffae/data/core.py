@@ -108,14 +108,16 @@ class LabelScale:
     def from_labels(cls,
         y:Tensor, # raw labels, (N, n_vars); nan = missing
         categories=None, # column -> number of categories, where the labels are categories: their range is known, whatever `y` holds
+        names=None, # of the columns, for errors
     ) -> 'LabelScale':
         "The range of the known labels"
         if y.ndim!=2: raise ValueError(f"y must have shape (N, n_vars); got {tuple(y.shape)}")
         lo,hi = y.nan_to_num(nan=float("inf")).amin(0),y.nan_to_num(nan=-float("inf")).amax(0)
         for i,k in (categories or {}).items(): lo[i],hi[i] = 0,k-1
         for i in range(y.shape[1]):
-            if lo[i]>hi[i]:  raise ValueError(f"y must have known labels in every column; got only nan in column {i}")
-            if lo[i]==hi[i]: raise ValueError(f"y must vary in every column; got the constant {lo[i]:g} in column {i}")
+            column = f"column {i} ({names[i]})" if names else f"column {i}"
+            if lo[i]>hi[i]:  raise ValueError(f"y must have known labels in every column; got only nan in {column}")
+            if lo[i]==hi[i]: raise ValueError(f"y must vary in every column; got the constant {lo[i]:g} in {column}")
         return cls(lo, hi)
 
     def _on(self, y):
@@ -275,7 +277,7 @@ class CausalDataset:
             i = self.index[k][np.random.default_rng((seed,1)).permutation(len(self.index[k]))]
             self.labels[i[round(labelled*len(i)):]] = float("nan")
         self.train,self.valid,self.test = (Split(self, self.index[k], k) for k in ("train","valid","test"))
-        self.scale = scale or LabelScale.from_labels(self.train.labels, {graph.index(v): len(cs) for v,cs in graph.categories.items()})
+        self.scale = scale or LabelScale.from_labels(self.train.labels, {graph.index(v): len(cs) for v,cs in graph.categories.items()}, graph.names)
         if len(self.scale.lo)!=graph.n: raise ValueError(f"scale must have {graph.n} variables; got {len(self.scale.lo)}")
 
     @property
