@@ -45,7 +45,7 @@ def predict(self:CausalDiffAE,
 @torch.no_grad()
 def counterfactual(self:CausalDiffAE,
     x:Tensor,                    # images in [-1,1], (N, C, H, W)
-    do=None,                     # `{"light": 80.}`, a value per image, `shift(+10)`, several variables; raw units
+    do=None,                     # `{"light": 80.}`, a value per image, `shift(+10)`, a category `{"digit": "7"}`, several variables; raw units
     *,
     steps:int=20,                # calls of the network in each direction
     solver:str="adams",          # name of a solver
