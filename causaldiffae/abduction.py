@@ -147,7 +147,7 @@ def times(self:CausalDiffAE,
 def abduct(self:CausalDiffAE,
     x:Tensor,           # images in [-1,1], (N, C, H, W)
     steps:int=20,       # calls of the network
-    solver:str="ddim",  # name of a solver
+    solver:str="adams", # name of a solver
     start:float=None,   # how far to invert, share of T in [0.05, 1]; the model's own if not given
 ) -> Abducted:
     "Abduction: exogenous noise by the encoder, x_T by inversion of the sampler, conditioned on the image's own z; ValueError for what cannot be inverted"
@@ -162,7 +162,7 @@ def sample(self:CausalDiffAE,
     x_T:Tensor,         # noise, (N, C, H, W); (N, 2C, H, W) for the solver exact
     z:Tensor,           # causal variables to draw, (N, n_vars, d)
     steps:int=20,       # calls of the network
-    solver:str="ddim",  # name of a solver
+    solver:str="adams", # name of a solver
     guidance:float=1.,  # ω
     start:float=1.,     # the time at which `x_T` stands, share of T
 ) -> Tensor:            # images in [-1,1], (N, C, H, W)
@@ -178,7 +178,7 @@ def reconstruction_error(
     model:CausalDiffAE,   # which inverts and draws
     x:Tensor,             # images in [-1,1], (N, C, H, W)
     steps:int,            # calls of the network in each direction
-    solver:str="ddim",    # name of a solver
+    solver:str="adams",   # name of a solver
 ) -> float:               # 0 … 255
     "Mean absolute pixel error of inverting images and sampling them again with their own z"
     a = model.abduct(x,steps,solver)
