@@ -23,9 +23,11 @@ class Mechanisms(nn.Module):
         super().__init__()
         n = graph.n
         self.levels,self.d = [list(l) for l in graph.levels],d
-        self.register_buffer("mask", graph.adjacency.T.float()[:,:,None], persistent=False)   # (effect, cause, 1)
+        parents = [sorted(map(graph.index,graph.parents(v))) for v in graph.names]; P = max(1,*map(len,parents))
+        self.register_buffer("parents", torch.tensor([p+[0]*(P-len(p)) for p in parents]), persistent=False)                          # (effect, P)
+        self.register_buffer("mask", torch.tensor([[1.]*len(p)+[0.]*(P-len(p)) for p in parents])[:,:,None], persistent=False)         # (effect, P, 1)
         weight = lambda i,o: nn.Parameter(torch.randn(n,i,o)/math.sqrt(i))
-        self.w1,self.b1 = weight(n*d,hidden),nn.Parameter(torch.zeros(n,1,hidden))
+        self.w1,self.b1 = weight(P*d,hidden),nn.Parameter(torch.zeros(n,1,hidden))
         self.w2,self.b2 = weight(hidden,hidden),nn.Parameter(torch.zeros(n,1,hidden))
         self.w3,self.b3 = nn.Parameter(torch.zeros(n,hidden,d)),nn.Parameter(torch.zeros(n,1,d))
 
@@ -34,12 +36,11 @@ class Mechanisms(nn.Module):
         which=None,    # indices of the variables wanted; all if not given
     ) -> Tensor:       # f_i(z_pa(i)), (N, len(which), d); zero for a variable without parents
         "What the parents contribute"
-        i = list(range(z.shape[1])) if which is None else list(which)
-        mask = self.mask[i]
-        h = (z[:,None]*mask).flatten(2).transpose(0,1)             # (which, N, n·d): each sees its parents, and zeros elsewhere
-        h = F.silu(h@self.w1[i]+self.b1[i])
-        h = F.silu(h@self.w2[i]+self.b2[i])
-        return ((h@self.w3[i]+self.b3[i])*mask.any(1)[:,None]).transpose(0,1)
+        pick = lambda v: v if which is None else v[list(which)]
+        parents,mask = pick(self.parents),pick(self.mask)
+        h = (z.index_select(1,parents.flatten()).unflatten(1,parents.shape)*mask).flatten(2).transpose(0,1)   # (which, N, P·d): each sees its parents
+        for w,b in ((self.w1,self.b1),(self.w2,self.b2)): h = F.silu(torch.baddbmm(pick(b),h,pick(w)))
+        return (torch.baddbmm(pick(self.b3),h,pick(self.w3))*mask[:,:1]).transpose(0,1)
 
     def noise(self,
         z:Tensor, # causal variables, (N, n_vars, d)
@@ -78,14 +79,23 @@ class CausalEncoder(nn.Module):
         d:int=4,             # numbers per variable
         *,
         sigma:float=0.02,    # standard deviation the posterior starts with, in units of `z`
-        widths=(32,64,96),   # channels of the convolutions, each at half the resolution of the one before
+        widths=(32,64),      # channels, each at half the resolution of the one before, multiples of 16; the last is repeated until 5 positions or fewer are left to a side
+        patch:int=4,         # pixels to a side of the patch that becomes one position; 1: none
+        convs:int=1,         # convolutions at each resolution below the patches
         hidden:int=64,       # width of the mechanisms
     ):
         super().__init__()
-        C,H,W = image_shape
-        layers = []
+        for k,v in dict(patch=patch,convs=convs).items():
+            if isinstance(v,bool) or not isinstance(v,int) or v<1: raise ValueError(f"{k}: expected a positive integer, got {v!r}")
+        if not isinstance(widths,(tuple,list)) or not widths or any(isinstance(w,bool) or not isinstance(w,int) or w<16 or w%16 for w in widths): raise ValueError(f"widths: expected multiples of 16, got {widths!r}")
+        C,H,W = image_shape; widths = list(widths); layers = []
+        if patch>1:
+            layers += [nn.ZeroPad2d((0,-W%patch,0,-H%patch)), nn.Conv2d(C,widths[0],patch,stride=patch), nn.SiLU()]
+            C,H,W,widths = widths[0],-(-H//patch),-(-W//patch),widths[1:] or widths
+        while max(H,W)>5*2**len(widths): widths.append(widths[-1])
         for a,b in zip((C,*widths[:-1]),widths):
-            layers += [nn.Conv2d(a,b,3,stride=2,padding=1), nn.GroupNorm(max(1,b//16),b), nn.SiLU(), nn.Conv2d(b,b,3,padding=1), nn.SiLU()]
+            layers += [nn.Conv2d(a,b,3,stride=2,padding=1), nn.GroupNorm(b//16,b), nn.SiLU()]
+            for _ in range(convs-1): layers += [nn.Conv2d(b,b,3,padding=1), nn.SiLU()]
             H,W = (H+1)//2,(W+1)//2
         self.read = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1]*H*W,128), nn.SiLU(), nn.Linear(128,2*graph.n*d))
         self.mechanisms = Mechanisms(graph,d,hidden)

@@ -133,6 +133,7 @@ class CausalDiffAE(SavedModel):
         schedule:str="cosine",    # "cosine" or "linear"
         prediction:str="v",       # "v", "eps" or "x0"
         T:int=1000,               # timesteps
+        encoder:dict=None,        # `widths`, `patch` and `convs` of the causal encoder, where they are not its defaults
         start:float=1.,           # how far abduction inverts, share of T: below 1 the coarsest of the image is not inverted but kept
         scale:LabelScale=None,    # raw label units to [-1,1]; [-1,1] itself until fit sets it from the data
     ):
@@ -140,14 +141,16 @@ class CausalDiffAE(SavedModel):
         if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
         if not (isinstance(image_shape,(tuple,list)) and len(image_shape)==3): raise ValueError(f"image_shape: expected (C, H, W), got {image_shape!r}")
         if not isinstance(widths,(tuple,list)): raise ValueError(f"widths: expected a list of channels, got {widths!r}")
+        encoder = dict(encoder or {})
+        if strange := set(encoder)-{"widths","patch","convs"}: raise ValueError(f"encoder: expected widths, patch and convs, got {', '.join(map(str,strange))}")
         check_number("latent_dim",latent_dim,1,10_000,whole=True); check_number("drop",drop,0,1); check_number("gamma",gamma,0); check_number("start",start,0.05,1)
         if scale is not None and not (isinstance(scale,LabelScale) and len(scale.lo)==graph.n): raise ValueError(f"scale: expected a LabelScale of {graph.n} variables, got {scale!r}")
         self.graph,self.image_shape,self.gamma,self.drop,self.start = graph,tuple(image_shape),gamma,drop,start
-        self._config = dict(latent_dim=latent_dim,sigma=sigma,gamma=gamma,drop=drop,widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=T,start=start)
+        self._config = dict(latent_dim=latent_dim,sigma=sigma,gamma=gamma,drop=drop,widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=T,encoder=encoder,start=start)
         categories = {graph.index(v): len(cs) for v,cs in graph.categories.items()}; d = max(latent_dim,*categories.values(),1)
         self.prior = LabelPrior(scale or LabelScale([-1.]*graph.n,[1.]*graph.n),d,sigma,categories)
         self.schedule = NoiseSchedule(schedule,T,prediction)
-        self.encoder = CausalEncoder(graph,image_shape,d,sigma=sigma)
+        self.encoder = CausalEncoder(graph,image_shape,d,sigma=sigma,**encoder)
         self.unet = UNet(image_shape,graph.n*d,widths=tuple(widths),patch=patch)
         self.trained = None   # (lowest, highest) label seen in training, raw units; set by fit
 
