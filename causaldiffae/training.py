@@ -113,7 +113,7 @@ class Processes:
         from accelerate.utils import reduce
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
         used = torch.tensor([p.grad is not None for p in params])
-        flat = reduce(torch.cat([v.flatten().float() for v in (*grads,used.to(numbers.device),numbers)]),"sum")
+        flat = reduce(torch.cat([v.flatten() for v in (*grads,used.to(numbers),numbers)]),"sum")
         *grads,used,numbers = flat.split([v.numel() for v in (*grads,used,numbers)])
         for p,g,u in zip(params,grads,used.tolist()): p.grad = g.view_as(p).to(p.dtype) if u else None
         return numbers
