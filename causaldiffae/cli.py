@@ -15,7 +15,7 @@ from .data.core import check_images, show_images, to_uint8
 from .data.pendulum import pendulum
 from .data.morphomnist import measure, morphomnist
 from .model import CausalDiffAE
-from .training import fit
+from .training import Processes, fit
 from .abduction import Abducted
 import causaldiffae.intervention   # its page adds `counterfactual` to the model
 
@@ -173,10 +173,13 @@ def causaldiffae_train(
     "Train a model on images with a causal graph"
     out = _check_out(out); checkpoint = out.with_name(out.name+".checkpoint")
     if checkpoint.exists() and not resume: raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
-    data = _training_data(data,n,size,labelled,root,download,seed); print(data,flush=True)
-    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape); print(model,flush=True)
+    first = Processes().rank==0   # of several processes one speaks and writes
+    data = _training_data(data,n,size,labelled,root,download,seed)
+    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape)
+    if first: print(data,model,sep="\n",flush=True)
     try: history = fit(model,data,minutes=minutes,checkpoint=checkpoint,resume=resume,seed=seed)
     except KeyboardInterrupt: raise KeyboardInterrupt(f"interrupted; the run is kept in {checkpoint}, go on with --resume") from None
+    if not first: return
     model.save(out,half=half); checkpoint.unlink(missing_ok=True)
     print(f"written to {out}, {out.stat().st_size/1e6:.1f} MB, after {history[-1]['step']} steps; loss on images not trained on {history[-1].get('valid_total',math.nan):.4f}")
 
