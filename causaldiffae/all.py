@@ -10,6 +10,8 @@ from .graph import *
 from .data.core import *
 from .data.pendulum import *
 from .data.morphomnist import *
+from .data.circuit import *
+from .data.folder import *
 from .schedule import *
 from .unet import *
 from .encoder import *

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from .data.core import check_images, show_images, to_uint8
 from .data.pendulum import pendulum
 from .data.morphomnist import measure, morphomnist
+from .data.folder import Problems, from_folder
 from .model import CausalDiffAE
 from .training import Processes, fit
 from .abduction import Abducted
@@ -21,14 +22,15 @@ import causaldiffae.intervention   # its page adds `counterfactual` to the model
 
 # %% ../nbs/14_cli.ipynb #c005
 def _command(f):
-    "A fault of the input is one line on stderr and status 1, a warning one line; neither is a traceback"
+    "A fault of the input is one line on stderr and status 1, many faults of a folder a line each, a warning one line; none is a traceback"
     @wraps(f)
     def run(*args, **kwargs):
-        def say(text): print(f"{f.__name__}: {' '.join(str(text).split())}",file=sys.stderr,flush=True)
+        def say(text,more=()): print("\n  ".join(" ".join(str(o).split()) for o in (f"{f.__name__}: {text}",*more)),file=sys.stderr,flush=True)
         with warnings.catch_warnings():
             warnings.showwarning = lambda message,*_,**__: say(f"warning: {message}")
             try: return f(*args,**kwargs)
             except OSError as e: say(f"{e.filename}: {e.strerror}" if e.filename and e.strerror else e); sys.exit(1)
+            except Problems as e: say(e.what,e.said); sys.exit(1)
             except (ValueError,ImportError,FloatingPointError,MemoryError) as e: say(str(e) or "out of memory"); sys.exit(1)
             except KeyboardInterrupt as e: say(str(e) or "interrupted"); sys.exit(130)
     return run
@@ -53,15 +55,17 @@ def _write(path, data):
 # %% ../nbs/14_cli.ipynb #c008
 def read_do(
     text:str, # `light=80`, or several with commas, `light=80,angle=-10`; raw units
-) -> dict:    # variable → number
+    categories=(), # variables that are set by name and not by number
+) -> dict:    # variable → number or name
     "An intervention from the command line"
     do = {}
     for part in (text or "").split(","):
         name,eq,value = (v.strip() for v in part.partition("="))
         if not (name and eq): raise ValueError(f"--do: expected variable=number, several with commas, like 'light=80,angle=-10'; got {text!r}")
-        try: value = float(value)
-        except ValueError: raise ValueError(f"--do: expected a number for {name}, got {value!r}") from None
-        if not math.isfinite(value): raise ValueError(f"--do: expected a finite number for {name}, got {value}")
+        if name not in categories:
+            try: value = float(value)
+            except ValueError: raise ValueError(f"--do: expected a number for {name}, got {value!r}") from None
+            if not math.isfinite(value): raise ValueError(f"--do: expected a finite number for {name}, got {value}")
         if name in do: raise ValueError(f"--do: expected each variable once, got {name} twice")
         do[name] = value
     return do
@@ -127,13 +131,14 @@ def _batches(n, size=64):
 def causaldiffae_counterfactual(
     model:str,           # file of a trained model, or the name of one that ships with the package: pendulum, digits
     images:str,          # .npz file with an array `images` (uint8, N×H×W or N×H×W×C), or folder of PNG and JPEG files
-    do:str=None,         # required: what to change, in raw units: 'light=80', or several: 'light=80,angle=-10'
-    out:str=None,        # required: .npz file to write: `images` in the same layout, `labels_before`, `labels_after` (raw units), `names` of the variables; from a folder also `files`
+    do:str=None,         # required: what to change, in raw units: 'light=80', or several: 'light=80,angle=-10'; a category by name: 'digit=7'
+    out:str=None,        # required: .npz file to write: `images` in the same layout, `labels_before`, `labels_after` (raw units), `names` of the variables; from a folder also `files`; for a variable X that is a category its names, `categories_X`
     steps:int=20,        # calls of the network in each direction
     guidance:float=1.,   # strength of the intervention (ω); 1 is the model as trained
 ):
     "What images would have looked like, had a variable been another"
-    do,out,m = read_do(do),_check_out(out),load_model(model)
+    out,m = _check_out(out),load_model(model)
+    do = read_do(do,m.graph.categories)
     pixels,files = read_images(images,m.image_shape)
     x,start = check_images(torch.from_numpy(pixels)),time.perf_counter()
     answers,before,after = [],[],[]
@@ -142,39 +147,59 @@ def causaldiffae_counterfactual(
         answers.append(to_uint8(x_cf)); before.append(b); after.append(a)
     before,after = torch.cat(before).numpy(),torch.cat(after).numpy()
     f = io.BytesIO(); names = np.array(m.graph.names)
-    np.savez_compressed(f,images=torch.cat(answers).numpy().reshape(pixels.shape),labels_before=before,labels_after=after,names=names,**({"files":np.array(files)} if files else {}))
+    np.savez_compressed(f,images=torch.cat(answers).numpy().reshape(pixels.shape),labels_before=before,labels_after=after,names=names,
+        **({"files":np.array(files)} if files else {}),**{f"categories_{v}":np.array(cs) for v,cs in m.graph.categories.items()})
     _write(out,f.getvalue())
-    print(f"{len(x)} images in {time.perf_counter()-start:.1f} s, written to {out}; means of the variables:")
-    for n,b,a in zip(names,before.mean(0),after.mean(0)): print(f"  {n:<20} {b:10.4g} → {a:<10.4g}{'  (set)' if n in do else ''}")
+    print(f"{len(x)} images in {time.perf_counter()-start:.1f} s, written to {out}; means of the variables{', of a category the most frequent' if m.graph.categories else ''}:")
+    def mean(n,y): return m.graph.categories[n][np.bincount(y.astype(int)).argmax()] if n in m.graph.categories else f"{y.mean():.4g}"
+    for n,b,a in zip(names,before.T,after.T): print(f"  {n:<20} {mean(n,b):>10} → {mean(n,a):<10}{'  (set)' if n in do else ''}")
 
 # %% ../nbs/14_cli.ipynb #c020
-def _training_data(data, n, size, labelled, root, download, seed):
+def _training_data(data, n, size, labelled, root, download, seed, digit, folder):
+    "`folder`: the options that only a folder has"
+    if data=="circuit": raise ValueError("DATA: expected pendulum, morphomnist or a folder, got 'circuit' (it comes with a later version)")
+    if data not in ("pendulum","morphomnist"):
+        if not Path(data).is_dir(): raise ValueError(f"DATA: expected pendulum, morphomnist or a folder of images, got {data!r}")
+        if n or root or download or digit: raise ValueError("DATA: --n, --root, --download and --digit belong to other data than a folder")
+        graph,labels,categories,channels,fit,unlabelled = folder.values()
+        if not graph: raise ValueError("--graph: expected the arrows between the variables, like 'a->b, a->c', got nothing")
+        return from_folder(data,labels,graph,size=size or 64,channels=channels,fit=fit,categories=[v.strip() for v in (categories or "").split(",") if v.strip()],
+            unlabelled=unlabelled,labelled=labelled,seed=seed,progress=sys.stderr.isatty())
+    if given := [k for k,v in folder.items() if v not in (None,False,3,"crop")]: raise ValueError(f"DATA: --{given[0]} belongs to a folder of images, got {data}")
     if data=="pendulum":
+        if digit: raise ValueError("DATA: --digit belongs to morphomnist, got pendulum")
         if root or download: raise ValueError("DATA: --root and --download belong to morphomnist; pendulum is simulated")
         return pendulum(n=n or 8000,size=size or 32,labelled=labelled,seed=seed)
-    if data=="morphomnist": return morphomnist(root,n=n,size=size or 28,source="download" if download else "auto",labelled=labelled,seed=seed)
-    raise ValueError(f"DATA: expected pendulum or morphomnist, got {data!r}"+(" (circuit, and folders of your own images, come with a later version)" if data=="circuit" or Path(data).is_dir() else ""))
+    return morphomnist(root,n=n,size=size or 28,source="download" if download else "auto",labelled=labelled,seed=seed,digit=digit)
 
 @call_parse
 @_command
 def causaldiffae_train(
-    data:str,            # pendulum (simulated), or morphomnist (handwritten digits: thickness of the stroke → its intensity)
+    data:str,            # pendulum (simulated), morphomnist (handwritten digits: thickness of the stroke → its intensity), or a folder of PNG, JPEG, TIFF and .npy images
     out:str=None,        # required: file to write the model to, for example pendulum.safetensors
     minutes:float=5.,    # how long to train
     resume:bool=False,   # go on with an interrupted run of the same command
     n:int=None,          # number of images; 8000 pendulums, or all digits there are, if not given
-    size:int=None,       # height and width of the images in pixels; 32 for pendulum, 28 for morphomnist, if not given
+    size:int=None,       # height and width of the images in pixels; 32 for pendulum, 28 for morphomnist, 64 for a folder, if not given
     labelled:float=1.,   # fraction of the images whose labels are known
     root:str=None,       # morphomnist: folder with MNIST's files or the published MorphoMNIST; scikit-learn's 1,797 digits if not given
     download:bool=False, # morphomnist: get MNIST from the network
     seed:int=0,          # of everything random
     half:bool=False,     # write the weights in 16 bits, half the size
+    graph:str=None,      # a folder: required, the arrows between the variables: 'a->b, a->c'
+    labels:str=None,     # a folder: CSV file with a column image and one for each variable; labels.csv in the folder if not given
+    categories:str=None, # a folder: variables that are categories and not numbers, with commas
+    channels:int=3,      # a folder: 1 for grey images, 3 for colour
+    fit_images:str="crop", # a folder: crop the centre of images that are not square, or pad them
+    unlabelled:bool=False, # a folder: take images without a line in the CSV file as images without labels
+    digit:bool=False,    # morphomnist: make the digit a variable, a category
 ):
     "Train a model on images with a causal graph"
     out = _check_out(out); checkpoint = out.with_name(out.name+".checkpoint")
     if checkpoint.exists() and not resume: raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
     first = Processes().rank==0   # of several processes one speaks and writes
-    data = _training_data(data,n,size,labelled,root,download,seed)
+    folder = dict(graph=graph,labels=labels,categories=categories,channels=channels,fit_images=fit_images,unlabelled=unlabelled)
+    data = _training_data(data,n,size,labelled,root,download,seed,digit,folder)
     torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape)
     if first: print(data,model,sep="\n",flush=True)
     try: history = fit(model,data,minutes=minutes,checkpoint=checkpoint,resume=resume,seed=seed)

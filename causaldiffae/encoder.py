@@ -49,7 +49,7 @@ class Mechanisms(nn.Module):
 
     def forward(self,
         u:Tensor,     # exogenous noise, (N, n_vars, d)
-        actions=(),   # interventions with values in the units of `z`, as parse_do makes them
+        actions=(),   # interventions; values in the units of `z`, one per image (N,) for all d numbers of the block, or d of them (N, d)
     ) -> Tensor:      # z, like `u`
         "Solve the structural equations in topological order, with the equations in `actions` replaced"
         acts,z = {a.index: a for a in actions},torch.zeros_like(u)
@@ -57,7 +57,8 @@ class Mechanisms(nn.Module):
             z_level = self.effect(z,level)+u[:,level]
             for k,i in enumerate(level):
                 if i not in acts: continue
-                v = acts[i].values.to(u)[:,None]
+                v = acts[i].values.to(u)
+                if v.ndim==1: v = v[:,None]
                 z_level[:,k] = v if acts[i].kind=="set" else z_level[:,k]+v
             z = z.index_copy(1,torch.tensor(level,device=u.device),z_level)
         return z

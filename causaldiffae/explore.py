@@ -6,7 +6,7 @@
 __all__ = ['difference', 'show_counterfactuals', 'Explorer', 'explore']
 
 # %% ../nbs/13_explore.ipynb #c003
-import base64, io, math, time, torch
+import base64, io, math, time, torch, numpy as np
 from torch import Tensor
 from .graph import shift
 from .data.core import check_images, show_images, to_uint8
@@ -24,12 +24,18 @@ def difference(
     if d.shape[1]==4: d[:,3] = 1
     return d
 
+def _values(v):
+    "A value of `do` as words: one, or a list of them"
+    if isinstance(v,shift): v = v.by
+    if hasattr(v,"tolist"): v = v.tolist()
+    word = lambda o: o if isinstance(o,str) else f"{o:.4g}"
+    return [word(o) for o in v] if isinstance(v,(list,tuple)) else word(v)
+
 def _written(do):
     "An intervention as one writes it; values that differ from image to image are left to the heads of the columns"
     def one(k,v):
-        kind,v = ("+=",v.by) if isinstance(v,shift) else ("=",v)
-        t = torch.as_tensor(v,dtype=torch.float64)
-        return k if t.ndim else f"{k}{kind}{t.item():.4g}"
+        words = _values(v)
+        return k if isinstance(words,list) else f"{k}{'+=' if isinstance(v,shift) else '='}{words}"
     return f"do({', '.join(one(*o) for o in do.items())})"
 
 def show_counterfactuals(
@@ -45,12 +51,12 @@ def show_counterfactuals(
     rows = {k: check_images(v[None] if torch.is_tensor(v) and v.ndim==3 else v,name=k).cpu() for k,v in rows.items()}
     for k,v in rows.items():
         if v.shape!=rows["x"].shape: raise ValueError(f"{k}: expected the shape of x, {tuple(rows['x'].shape)}, got {tuple(v.shape)}")
-    titles = ["factual",_written(do) if do else "counterfactual"]+(["truth"] if true is not None else [])
     rows = list(rows.values())
-    several = {k: t for k,v in (do or {}).items() if (t := torch.as_tensor(v.by if isinstance(v,shift) else v)).ndim}
-    for k,t in several.items():
-        if t.shape!=(len(rows[0]),): raise ValueError(f"do[{k!r}]: expected a number or {len(rows[0])} of them, one per image, got shape {tuple(t.shape)}")
-    heads = ["\n".join(f"{t[i]:.4g}" for t in several.values()) for i in range(len(rows[0]))] if several else None
+    for k,v in (do or {}).items():
+        if (got := np.shape(v.by if isinstance(v,shift) else v)) not in ((),(len(rows[0]),)): raise ValueError(f"do[{k!r}]: expected a value or {len(rows[0])} of them, one per image, got shape {tuple(got)}")
+    titles = ["factual",_written(do) if do else "counterfactual"]+(["truth"] if true is not None else [])
+    several = [words for v in (do or {}).values() if isinstance(words := _values(v),list)]
+    heads = ["\n".join(o) for o in zip(*several)] if several else None
     base = 2 if true is not None else 0
     return show_images(rows+[difference(rows[1],rows[base])],titles+[f"minus {titles[base]}"],heads,size,ax)
 
@@ -85,10 +91,13 @@ class Explorer:
         self.model,self.x,self.size,self._abducted,self._quiet,self._start = model,check_images(x,model.image_shape,"x"),size,{},False,(steps,guidance)
         names = model.graph.names
         lo,hi = model.trained or (model.scale.lo.tolist(),model.scale.hi.tolist())
+        self._span = {n: (a,b) for n,a,b in zip(names,lo,hi)}
         places = [max(0,2-math.floor(math.log10(b-a))) for a,b in zip(lo,hi)]
         wide,below = {"description_width":"8.5em"},{"width":"26em","margin":"2px 2px 2px calc(3.5em + 6px)"}   # below: in line with the sliders beside a box
-        self.sliders = {n: W.FloatSlider(value=a,min=a,max=b,step=10**-p,readout_format=f".{p}f",description=n,continuous_update=False,style=wide,layout={"width":"26em"})
-                        for n,a,b,p in zip(names,lo,hi,places)}
+        def slider(n,a,b,p):
+            if cs := model.graph.categories.get(n): return W.Dropdown(options=[(c,float(k)) for k,c in enumerate(cs)],value=0.,description=n,style=wide,layout={"width":"26em"})
+            return W.FloatSlider(value=a,min=a,max=b,step=10**-p,readout_format=f".{p}f",description=n,continuous_update=False,style=wide,layout={"width":"26em"})
+        self.sliders = {n: slider(n,*o) for n,*o in zip(names,lo,hi,places)}
         self.toggles = {n: W.Checkbox(description="do",tooltip=f"Intervene on {n}: hold it at the slider's value, whatever its causes do",indent=False,layout={"width":"3.5em"}) for n in names}
         self.omega = W.FloatSlider(value=guidance,min=0,max=3,step=0.1,description="ω",continuous_update=False,style=wide,layout=below)
         self.steps = W.IntSlider(value=steps,min=1,max=min(100,model.schedule.T),description="steps",continuous_update=False,style=wide,layout=below)
@@ -106,8 +115,14 @@ class Explorer:
 
     @property
     def do(self) -> dict:
-        "The intervention that the ticked boxes and their sliders ask for, raw units"
-        return {n: self.sliders[n].value for n,t in self.toggles.items() if t.value}
+        "The intervention that the ticked boxes and their sliders ask for, raw units; categories by name"
+        cats = self.model.graph.categories
+        return {n: cats[n][int(self.sliders[n].value)] if n in cats else self.sliders[n].value for n,t in self.toggles.items() if t.value}
+
+    def _word(self, name, v):
+        "A label as one reads it"
+        cs = self.model.graph.categories.get(name)
+        return cs[int(v)] if cs else format(v,self.sliders[name].readout_format)
 
     def _set(self, widget, value):
         "Set a widget without taking it for an act of the user"
@@ -137,10 +152,9 @@ class Explorer:
         before,after = (self.model.labels(z)[0].tolist() for z in (a.z,self.model.solve(a.u,do)))
         self.labels = {n: (b,c) for n,b,c in zip(self.model.graph.names,before,after)}   # raw units: (read off the image, in the counterfactual)
         for n,(b,c) in self.labels.items():
-            s = self.sliders[n]
-            if n not in do: self._set(s,min(max(c,s.min),s.max))
-            num = lambda v: format(v,s.readout_format)
-            self._notes[n].value = f"factual {num(b)}"+("" if s.min<=c<=s.max else f", now {num(c)}, beyond the slider")
+            lo,hi = self._span[n]
+            if n not in do: self._set(self.sliders[n],min(max(c,lo),hi))
+            self._notes[n].value = f"factual {self._word(n,b)}"+("" if lo<=c<=hi else f", now {self._word(n,c)}, beyond the slider")
         captions = dict(factual="factual",counterfactual=_written(do) if do else "counterfactual, nothing done",difference="difference (grey: none)")
         self._pictures.value = "".join(f'<figure style="display:inline-block;margin:0 .5em .5em 0"><img src="{_picture(v)}" alt="{captions[k]}" style="width:{self.size}px;image-rendering:pixelated;border:1px solid lightgrey">'
             f'<figcaption style="text-align:center;width:{self.size}px">{captions[k]}</figcaption></figure>' for k,v in self.images.items())
@@ -162,12 +176,13 @@ class Explorer:
         left,right = bottom.subfigures(1,2)
         self.model.graph.draw(do,ax=left.subplots())
         for i,(ax,n) in enumerate(zip(right.subplots(len(names),1,squeeze=False)[:,0],names)):
-            s,(b,c) = self.sliders[n],self.labels[n]
-            ax.plot([s.min,s.max],[0,0],color="lightgrey",lw=4,solid_capstyle="round",zorder=1)
+            (lo,hi),(b,c) = self._span[n],self.labels[n]
+            if cs := self.model.graph.categories.get(n): ax.plot(range(len(cs)),[0]*len(cs),"o",color="lightgrey",ms=5,zorder=1)
+            else: ax.plot([lo,hi],[0,0],color="lightgrey",lw=4,solid_capstyle="round",zorder=1)
             ax.plot([b],[0],"o",mfc="white",mec="dimgrey",ms=8,label="read off the image")
             ax.plot([c],[0],"o",color="darkorange" if n in do else "steelblue",ms=6)
             ax.set_axis_off(); ax.set_ylim(-1,1)
-            ax.text(-0.02,0.5,n,transform=ax.transAxes,ha="right",va="center"); ax.text(1.02,0.5,format(b,s.readout_format)+" → "+format(c,s.readout_format),transform=ax.transAxes,va="center")
+            ax.text(-0.02,0.5,n,transform=ax.transAxes,ha="right",va="center"); ax.text(1.02,0.5,f"{self._word(n,b)} → {self._word(n,c)}",transform=ax.transAxes,va="center")
         return fig
 
     def _repr_mimebundle_(self, **kwargs):

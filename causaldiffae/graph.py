@@ -6,7 +6,7 @@
 __all__ = ['CausalGraph', 'shift', 'Action', 'parse_do']
 
 # %% ../nbs/00_graph.ipynb #c004
-import torch, networkx as nx
+import torch, numpy as np, networkx as nx
 from torch import Tensor
 from typing import NamedTuple
 from fastcore.basics import patch
@@ -18,11 +18,23 @@ def _edges_from_str(s):
     if any(not v for p in paths for v in p): raise ValueError(f"edges must look like 'a->b, a->c'; got {s!r}")
     return list(dict.fromkeys(v for p in paths for v in p)), [e for p in paths for e in zip(p, p[1:])]
 
-# %% ../nbs/00_graph.ipynb #c007
+# %% ../nbs/00_graph.ipynb #c006
+def _categories(categories, names):
+    "variable -> tuple of its categories, checked, in graph order"
+    if categories is None: return {}
+    if not isinstance(categories, dict): raise ValueError(f"categories must be a dict, variable -> list of its categories; got {categories!r}")
+    for v,cs in categories.items():
+        if v not in names: raise ValueError(f"categories has the unknown name {v!r}; the variables are {', '.join(names)}")
+        if not isinstance(cs, (list,tuple)) or not all(isinstance(c, str) and c for c in cs): raise ValueError(f"categories[{v!r}] must be a list of non-empty strings; got {cs!r}")
+        if len(cs)<2 or len(set(cs))<len(cs): raise ValueError(f"categories[{v!r}] must have at least two categories, none of them twice; got {list(cs)}")
+    return {v: tuple(categories[v]) for v in names if v in categories}
+
+# %% ../nbs/00_graph.ipynb #c008
 class CausalGraph:
     "Named variables and, for each of them, its direct causes: a directed acyclic graph"
     def __init__(self,
         parents:dict, # for every variable the list of its parents, `{"light": [], "shadow": ["light"]}`; the order of the keys is the order of the variables
+        categories:dict=None, # for every variable that is a category and not a number its categories, `{"digit": ["0","1"]}`; the order counts
     ):
         if not isinstance(parents, dict) or not parents:
             raise ValueError(f"parents must be a non-empty dict, variable -> list of its parents; got {parents!r}")
@@ -40,11 +52,13 @@ class CausalGraph:
         if not nx.is_directed_acyclic_graph(self._nx):
             cycle = [a for a,_ in nx.find_cycle(self._nx)]
             raise ValueError(f"parents must have no cycle; got {' -> '.join(cycle+cycle[:1])}")
+        self.categories = _categories(categories, self.names)
 
     @classmethod
     def from_edges(cls,
         edges,    # pairs `[("a","b"), ("a","c")]`, or a string `"a->b, a->c"`; a path `"a->b->c"` and a lone `"d"` may stand in the string too
         names=(), # all variables in the order wanted; default: the order in which they appear in `edges`
+        categories:dict=None, # variable -> its categories
     ) -> 'CausalGraph':
         "The graph with an arrow from cause to effect for every edge"
         if isinstance(edges, str): seen,edges = _edges_from_str(edges)
@@ -57,7 +71,13 @@ class CausalGraph:
         if len(set(names))<len(names): raise ValueError(f"names has a duplicate: {names}")
         unknown = [v for v in seen if v not in names]
         if names and unknown: raise ValueError(f"edges has the unknown name {unknown[0]!r}; names are {', '.join(names)}")
-        return cls({v: [a for a,b in edges if b==v] for v in dict.fromkeys(names or seen)})
+        return cls({v: [a for a,b in edges if b==v] for v in dict.fromkeys(names or seen)}, categories)
+
+    def with_categories(self,
+        categories:dict, # variable -> its categories; in place of all categories there were
+    ) -> 'CausalGraph':
+        "The same variables and arrows, with other categories"
+        return CausalGraph({v: list(ps) for v,ps in self._parents.items()}, categories)
 
     def index(self, name:str) -> int:
         "Position of a variable: its label column and its latent block"
@@ -99,21 +119,23 @@ class CausalGraph:
         return A
 
     def to_dict(self) -> dict:
-        "Names and edges as lists, ready for JSON"
-        return dict(names=list(self.names), edges=[list(e) for e in self.edges])
+        "Names, edges and, where there are any, categories as lists, ready for JSON"
+        return dict(names=list(self.names), edges=[list(e) for e in self.edges]) | ({"categories": {v: list(c) for v,c in self.categories.items()}} if self.categories else {})
     @classmethod
     def from_dict(cls, d:dict) -> 'CausalGraph':
         "The inverse of `to_dict`"
-        return cls.from_edges(d["edges"], d["names"])
+        return cls.from_edges(d["edges"], d["names"], d.get("categories"))
 
     def __len__(self): return self.n
     def __eq__(self, other): return isinstance(other, CausalGraph) and self._key==other._key
     def __hash__(self): return hash(self._key)
     @property
-    def _key(self): return self.names, tuple(self.edges)
-    def __repr__(self): return f"CausalGraph({ {v: list(ps) for v,ps in self._parents.items()} })"
+    def _key(self): return self.names, tuple(self.edges), tuple(self.categories.items())
+    def __repr__(self):
+        cats = f", categories={ {v: list(c) for v,c in self.categories.items()} }" if self.categories else ""
+        return f"CausalGraph({ {v: list(ps) for v,ps in self._parents.items()} }{cats})"
 
-# %% ../nbs/00_graph.ipynb #c020
+# %% ../nbs/00_graph.ipynb #c024
 class shift:
     "In `do`: add to what the variable would have been, instead of setting it"
     def __init__(self,
@@ -125,11 +147,27 @@ class Action(NamedTuple):
     "One checked intervention"
     index:int     # which variable, as in `graph.names`
     kind:str      # "set" or "shift"
-    values:Tensor # raw units, one per image, float32 (n,)
+    values:Tensor # raw units, one per image, float32 (n,); the position of a category in its list
 
-# %% ../nbs/00_graph.ipynb #c022
+# %% ../nbs/00_graph.ipynb #c025
+def _positions(v, name, categories, n):
+    "A category, or n of them, by name or by position: as a tensor of positions"
+    expected = f"do[{name!r}] must be one of {', '.join(categories)}, or its position 0 to {len(categories)-1}, or {n} of them, one per image"
+    def one(c):
+        if isinstance(c, str): k = categories.index(c) if c in categories else -1
+        else:
+            try: k = -1 if isinstance(c, (bool,np.bool_)) or c!=int(c) else int(c)
+            except (TypeError, ValueError, OverflowError): k = -1
+        if not 0<=k<len(categories): raise ValueError(f"{expected}; got {c!r}")
+        return k
+    if isinstance(v, (Tensor,np.ndarray)): v = v.tolist()
+    if not isinstance(v, (list,tuple)): return torch.tensor(one(v))
+    if len(v)!=n: raise ValueError(f"{expected}; got {len(v)} of them")
+    return torch.tensor([one(c) for c in v])
+
+# %% ../nbs/00_graph.ipynb #c027
 def parse_do(
-    do,                # `{"light": 80.}`, `{"light": tensor of n values}`, `{"light": shift(+10)}`, several variables at once; `{}` or None: no intervention
+    do,                # `{"light": 80.}`, `{"light": tensor of n values}`, `{"light": shift(+10)}`, `{"digit": "7"}`, several variables at once; `{}` or None: no intervention
     graph:CausalGraph, # whose variables `do` names
     n:int,             # number of images
 ) -> list:             # Actions in graph order
@@ -139,7 +177,10 @@ def parse_do(
     acts = []
     for name,v in do.items():
         i,kind = graph.index(name),"shift" if isinstance(v, shift) else "set"
-        if kind=="shift": v = v.by
+        if name in graph.categories:
+            if kind=="shift": raise ValueError(f"do[{name!r}] must be a category to set, one of {', '.join(graph.categories[name])}; got {v!r}, and there is nothing to add to a category")
+            v = _positions(v, name, graph.categories[name], n)
+        elif kind=="shift": v = v.by
         expected = f"do[{name!r}] must be a finite number or {n} of them, one per image"
         try: t = torch.as_tensor(v)
         except (TypeError, ValueError, RuntimeError, OverflowError): raise ValueError(f"{expected}; got {v!r}") from None
@@ -150,7 +191,7 @@ def parse_do(
         acts.append(Action(i, kind, t.expand(n)))
     return sorted(acts, key=lambda a: a.index)
 
-# %% ../nbs/00_graph.ipynb #c026
+# %% ../nbs/00_graph.ipynb #c032
 @patch
 def draw(self:CausalGraph,
     do=(),   # intervened variables: one name, several, or a `do` dict as parse_do takes it

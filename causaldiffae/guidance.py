@@ -24,14 +24,15 @@ def strength(
     do:dict,        # one variable and its values, raw units
     guidance=1.,    # ω
     steps:int=20,   # calls of the network in each direction
-) -> float:         # 0: nothing moved, 1: arrived; the slope of read change on asked change
+) -> float:         # 0: as far from the asked value as before, 1: arrived; the share of the distance that is gone
     "How far the intervened variable, read off the counterfactual images, went from its old value to the asked one"
     if not isinstance(do,dict) or len(do)!=1: raise ValueError(f"do: expected one variable, got {do!r}")
     x_cf,a,before,after = model.counterfactual(x,do,steps=steps,guidance=guidance,return_latents=True)
     i = model.graph.index(next(iter(do)))
-    got,asked = (model.labels(model.solve(model.encode(x_cf)))-before)[:,i],(after-before)[:,i]
-    if not (asked**2).sum()>0: raise ValueError("do: expected values that differ from the images' own, got the same")
-    return ((got*asked).sum()/(asked**2).sum()).item()
+    if model.graph.names[i] in model.graph.categories: raise ValueError(f"do: expected a variable that is a number, got the category {model.graph.names[i]}")
+    left,asked = (model.labels(model.solve(model.encode(x_cf)))-after)[:,i].abs(),(after-before)[:,i].abs()
+    if not asked.sum()>0: raise ValueError("do: expected values that differ from the images' own, got the same")
+    return (1-left.sum()/asked.sum()).item()
 
 # %% ../nbs/10_guidance.ipynb #c011
 class NoisyPredictor(nn.Module):
@@ -81,7 +82,7 @@ class DiffSCM(SavedModel):
         graph:CausalGraph,     # the variables that can be intervened upon; each is predicted from the image
         image_shape,           # (C, H, W)
         *,
-        classes:dict=None,     # name → number of classes, for variables whose label is a class index; the others are numbers
+        classes:dict=None,     # name → number of classes, for variables whose label is a class index; the categories of `graph` are known, the others are numbers
         widths=(32,64,96),     # channels of denoiser and predictor
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
@@ -93,6 +94,7 @@ class DiffSCM(SavedModel):
         classes = classes or {}
         if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
         if not isinstance(classes,dict): raise ValueError(f"classes: expected a dict, variable → number of classes, got {classes!r}")
+        classes = classes | {v: len(cs) for v,cs in graph.categories.items()}
         if not (isinstance(image_shape,(tuple,list)) and len(image_shape)==3): raise ValueError(f"image_shape: expected (C, H, W), got {image_shape!r}")
         for k,n in classes.items():
             graph.index(k)

@@ -45,10 +45,10 @@ def predict(self:CausalDiffAE,
 @torch.no_grad()
 def counterfactual(self:CausalDiffAE,
     x:Tensor,                    # images in [-1,1], (N, C, H, W)
-    do=None,                     # `{"light": 80.}`, a value per image, `shift(+10)`, several variables; raw units
+    do=None,                     # `{"light": 80.}`, a value per image, `shift(+10)`, a category `{"digit": "7"}`, several variables; raw units
     *,
     steps:int=20,                # calls of the network in each direction
-    solver:str="ddim",           # name of a solver
+    solver:str="adams",          # name of a solver
     guidance:float=1.,           # ω, strength of the intervention
     start:float=None,            # how far to invert, share of T in [0.05, 1]; the model's own if not given
     return_latents:bool=False,   # also what was abducted, and the labels before and after

@@ -6,7 +6,7 @@
 __all__ = ['write_tensors', 'read_tensors', 'SavedModel', 'check_number', 'check_batch', 'CausalDiffAE']
 
 # %% ../nbs/06_model.ipynb #c003
-import json, math, os, hashlib, torch
+import json, math, os, hashlib, warnings, torch
 from pathlib import Path
 from importlib import resources
 from torch import nn, Tensor
@@ -124,7 +124,7 @@ class CausalDiffAE(SavedModel):
         graph:CausalGraph,        # the variables and what causes what
         image_shape,              # (C, H, W)
         *,
-        latent_dim:int=4,         # d, numbers per variable
+        latent_dim:int=4,         # numbers per variable; d is this, or the largest number of categories a variable has, if that is more
         sigma:float=0.02,         # width of the label prior, in units of the scaled label; the resolution of an intervention
         gamma:float=1e-3,         # weight of the two divergences
         drop:float=0.1,           # probability that the denoiser is shown the null token instead of `z`
@@ -144,10 +144,11 @@ class CausalDiffAE(SavedModel):
         if scale is not None and not (isinstance(scale,LabelScale) and len(scale.lo)==graph.n): raise ValueError(f"scale: expected a LabelScale of {graph.n} variables, got {scale!r}")
         self.graph,self.image_shape,self.gamma,self.drop,self.start = graph,tuple(image_shape),gamma,drop,start
         self._config = dict(latent_dim=latent_dim,sigma=sigma,gamma=gamma,drop=drop,widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=T,start=start)
-        self.prior = LabelPrior(scale or LabelScale([-1.]*graph.n,[1.]*graph.n),latent_dim,sigma)
+        categories = {graph.index(v): len(cs) for v,cs in graph.categories.items()}; d = max(latent_dim,*categories.values(),1)
+        self.prior = LabelPrior(scale or LabelScale([-1.]*graph.n,[1.]*graph.n),d,sigma,categories)
         self.schedule = NoiseSchedule(schedule,T,prediction)
-        self.encoder = CausalEncoder(graph,image_shape,latent_dim,sigma=sigma)
-        self.unet = UNet(image_shape,graph.n*latent_dim,widths=tuple(widths),patch=patch)
+        self.encoder = CausalEncoder(graph,image_shape,d,sigma=sigma)
+        self.unet = UNet(image_shape,graph.n*d,widths=tuple(widths),patch=patch)
         self.trained = None   # (lowest, highest) label seen in training, raw units; set by fit
 
     @property
@@ -181,12 +182,13 @@ class CausalDiffAE(SavedModel):
             raise ValueError(f"{name}: expected float32 (N, {self.graph.n}, {self.prior.d}), got {f'{v.dtype} {tuple(v.shape)}' if torch.is_tensor(v) else type(v).__name__}")
 
     def actions(self,
-        do,    # `{"light": 80.}` and the like, raw units
+        do,    # `{"light": 80.}` and the like, raw units; a category by name or position
         n:int, # number of images
-    ) -> list: # of Action, values in the units of `z`
+    ) -> list: # of Action, values in the units of `z`; the code of a category
         "Check `do`, and bring its values to the units of `z`"
         unit = lambda i,v: self.scale.to_unit(v[:,None].expand(-1,self.graph.n))[:,i]
-        acts = [Action(i,kind,unit(i,v)-(unit(i,torch.zeros_like(v)) if kind=="shift" else 0)) for i,kind,v in parse_do(do,self.graph,n)]
+        one = lambda i,kind,v: self.prior.code(i)[v.long()] if i in self.prior.categories else unit(i,v)-(unit(i,torch.zeros_like(v)) if kind=="shift" else 0)
+        acts = [Action(i,kind,one(i,kind,v)) for i,kind,v in parse_do(do,self.graph,n)]
         for a in acts:
             if not a.values.abs().max()<1e4: raise ValueError(f"do[{self.graph.names[a.index]!r}]: expected a value of the size of the labels, {self.scale.lo[a.index]:g} … {self.scale.hi[a.index]:g}, got one ten thousand times as large")
         return acts
@@ -203,7 +205,7 @@ class CausalDiffAE(SavedModel):
     @torch.no_grad()
     def labels(self,
         z:Tensor, # causal variables, (N, n_vars, d)
-    ) -> Tensor:  # raw units, (N, n_vars)
+    ) -> Tensor:  # raw units, positions of categories, (N, n_vars)
         "The labels read off `z`"
         self.check_latent("z",z)
         return self.prior.labels(z)
@@ -216,6 +218,10 @@ class CausalDiffAE(SavedModel):
         if tuple(data.image_shape)!=self.image_shape: raise ValueError(f"data: expected images {self.image_shape}, got {tuple(data.image_shape)}")
         y = data.train.labels
         lo,hi = y.nan_to_num(nan=float("inf")).amin(0),y.nan_to_num(nan=-float("inf")).amax(0)
+        for v,cs in self.graph.categories.items():
+            i = self.graph.index(v); lo[i],hi[i] = 0,len(cs)-1
+            unseen = [c for k,c in enumerate(cs) if not (y[:,i]==k).any()]
+            if unseen: warnings.warn(f"no image to train on has {v} = {', '.join(unseen)}; the model cannot learn what that is",stacklevel=3)
         if self.trained is None: self.scale,self.trained = data.scale,[lo.tolist(),hi.tolist()]
 
     def loss(self,

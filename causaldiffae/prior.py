@@ -28,21 +28,40 @@ class LabelPrior:
         scale:LabelScale,  # raw label units to [-1,1]
         d:int,             # numbers per variable
         sigma:float=0.02,  # standard deviation, in units of `z`; the resolution of an intervention
+        categories:dict=None, # index of a variable -> its number of categories, at most `d`; the others are numbers
     ):
         if isinstance(sigma,bool) or not isinstance(sigma,(int,float)) or not 0<sigma<=1: raise ValueError(f"sigma: expected a number in (0, 1], got {sigma!r}")
-        self.scale,self.d,self.sigma = scale,d,sigma
+        self.scale,self.d,self.sigma,self.categories = scale,d,sigma,dict(categories or {})
+        for i,k in self.categories.items():
+            if not 2<=k<=d: raise ValueError(f"categories[{i}]: expected 2 to d={d} of them, got {k}")
+
+    def code(self,
+        i:int,     # a variable with categories
+    ) -> Tensor:   # (categories, d)
+        "What the block of each category is: +1 at its place, -1 at the places of the others, 0 behind"
+        k = self.categories[i]
+        return torch.cat([2*torch.eye(k)-1,torch.zeros(k,self.d-k)],1)
 
     def mean(self,
         y:Tensor,  # labels, raw units, (N, n_vars); nan where missing
     ) -> Tensor:   # μ(y), (N, n_vars, d); nan where missing
-        "Where the prior expects `z`"
-        return self.scale.to_unit(y)[...,None].expand(*y.shape,self.d)
+        "Where the prior expects `z`; ValueError for a category there is not"
+        mean = self.scale.to_unit(y)[...,None].expand(*y.shape,self.d)
+        if not self.categories: return mean
+        mean = mean.clone()
+        for i,k in self.categories.items():
+            c = y[...,i]; known = ~c.isnan(); at = c.nan_to_num()
+            if not ((at>=0)&(at<k)&(at==at.floor())).all(): raise ValueError(f"y: expected positions of categories, 0 … {k-1}, in column {i}, got {c[known].min():g} … {c[known].max():g}")
+            mean[...,i,:] = torch.where(known[...,None],self.code(i).to(mean)[at.long()],float("nan"))
+        return mean
 
     def labels(self,
         z:Tensor,  # causal variables, (N, n_vars, d)
-    ) -> Tensor:   # raw units, (N, n_vars)
-        "The labels for which `z` is most likely: the mean of each block, in raw units"
-        return self.scale.to_raw(z.mean(-1))
+    ) -> Tensor:   # raw units, positions of categories, (N, n_vars)
+        "The labels for which `z` is most likely: the mean of each block, in raw units; the category with the nearest code"
+        y = self.scale.to_raw(z.mean(-1))
+        for i,k in self.categories.items(): y[...,i] = z[...,i,:k].argmax(-1).to(y)   # all codes are of one length
+        return y
 
     def kl_u(self,
         u:Tensor,      # mean of q(u|x), (N, n_vars, d)

@@ -370,7 +370,8 @@ def morphomnist(
     seed=0,          # of drawn labels, of the embedded digits' splits, and of which labels are kept
     n_workers=None,  # processes that draw; None: one per processor
     cache=None,      # folder that keeps drawn images; None: `cache_home()/"morphomnist"`
-) -> DigitDataset:   # variables thickness (pixels) and intensity (0…255); `.digit` beside them
+    digit=False,     # make the digit a third variable, a category without causes and effects
+) -> DigitDataset:   # variables thickness (pixels) and intensity (0…255), with `digit` also digit ("0" to "9"); `.digit` beside them
     "Handwritten digits with thickness → intensity, the model of Pawlowski et al. (2020)"
     sources = ("auto","digits","published","mnist","download")
     if source not in sources: raise ValueError(f"source must be one of {', '.join(sources)}; got {source!r}")
@@ -383,12 +384,12 @@ def morphomnist(
 
     if source=="published":
         parts = _first([read_morphomnist(root, s) for s in ("train","test")], n, source)
-        images,y,digit = (np.concatenate(v) for v in zip(*parts))
+        images,y,shown = (np.concatenate(v) for v in zip(*parts))
         base = noise = None
     else:
         gen = torch.Generator().manual_seed(seed)
         if source=="digits":
-            images,digit = embedded_digits(n)
+            images,shown = embedded_digits(n)
             noise = draw_noise(len(images), gen)
         else:
             folder = download_mnist(root) if source=="download" else root
@@ -397,7 +398,7 @@ def morphomnist(
             else: noise = [abduct_noise(read_morpho_labels(labels, s)) for s in ("train","test")]
             if [len(p[0]) for p in parts]!=[len(v) for v in noise]: raise ValueError(f"labels must hold one row per MNIST image; {labels} has {[len(v) for v in noise]} rows")
             parts = _first([(*p,v) for p,v in zip(parts, noise)], n, source)
-            images,digit,noise = (np.concatenate(v) for v in zip(*parts))
+            images,shown,noise = (np.concatenate(v) for v in zip(*parts))
             noise = torch.as_tensor(noise)
         y,digits = solve_labels(noise),images
         images,base = build_morphomnist(digits, y, n_workers=n_workers, cache=cache_home()/"morphomnist" if cache is None else cache)
@@ -405,14 +406,20 @@ def morphomnist(
     def framed(x):
         a = size-28; x = np.pad(x, ((0,0),(a//2,a-a//2),(a//2,a-a//2)))
         return from_uint8(x)
+    shown = torch.from_numpy(shown)
+    y = torch.as_tensor(y); labelled_y = torch.cat([y,shown[:,None].to(y)], 1) if digit else y
     def truth(rows, actions):
+        for a in actions:
+            if a.index==2 and (a.values!=shown[rows]).any(): raise ValueError("do['digit'] must be each image's own digit: nobody knows how the same hand would have written another")
         cf = solve_labels(noise[rows], actions)
-        return framed(build_morphomnist(digits[rows.numpy()], cf, base[rows.numpy()], n_workers=1, progress=False).images),cf
+        x = framed(build_morphomnist(digits[rows.numpy()], cf, base[rows.numpy()], n_workers=1, progress=False).images)
+        return x,torch.cat([cf,shown[rows,None].to(cf)], 1) if digit else cf
     if source=="digits": splits = (0.8,0.1,0.1)
     else:
         train,test = (len(p[0]) for p in parts)
         splits = dict(train=torch.arange(train-train//10), valid=torch.arange(train-train//10, train), test=torch.arange(train, train+test))
     where = {"digits": "scikit-learn's embedded digits", "published": f"published files in {root}"}.get(source) or f"MNIST in {folder}, labels " + ("drawn" if labels is None else f"of {labels}")
-    data = DigitDataset(morphomnist_graph, framed(images), y, digit=digit, splits=splits, seed=seed, labelled=labelled, name="morphomnist", truth=None if base is None else truth)
+    graph = CausalGraph.from_edges("thickness->intensity, digit", categories={"digit": list("0123456789")}) if digit else morphomnist_graph
+    data = DigitDataset(graph, framed(images), labelled_y, digit=shown, splits=splits, seed=seed, labelled=labelled, name="morphomnist", truth=None if base is None else truth)
     print(f"morphomnist: {len(data):,} images from {where}")
     return data
