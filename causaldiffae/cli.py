@@ -6,7 +6,7 @@
 __all__ = ['read_do', 'load_model', 'read_images', 'causaldiffae_counterfactual', 'causaldiffae_train', 'causaldiffae_demo']
 
 # %% ../nbs/14_cli.ipynb #c003
-import base64, html, io, math, os, sys, tempfile, time, warnings, zipfile, zlib, numpy as np, torch
+import base64, contextlib, html, io, math, os, sys, tempfile, time, warnings, zipfile, zlib, numpy as np, torch
 from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse
@@ -164,7 +164,7 @@ def _training_data(data, n, size, labelled, root, download, seed, digit, folder)
         graph,labels,categories,channels,fit,unlabelled = folder.values()
         if not graph: raise ValueError("--graph: expected the arrows between the variables, like 'a->b, a->c', got nothing")
         return from_folder(data,labels,graph,size=size or 64,channels=channels,fit=fit,categories=[v.strip() for v in (categories or "").split(",") if v.strip()],
-            unlabelled=unlabelled,labelled=labelled,seed=seed,progress=sys.stderr.isatty())
+            unlabelled=unlabelled,labelled=labelled,seed=seed,progress=sys.stderr.isatty() and Processes().rank==0)
     if given := [k for k,v in folder.items() if v not in (None,False,3,"crop")]: raise ValueError(f"DATA: --{given[0]} belongs to a folder of images, got {data}")
     if data=="pendulum":
         if digit: raise ValueError("DATA: --digit belongs to morphomnist, got pendulum")
@@ -199,7 +199,7 @@ def causaldiffae_train(
     if checkpoint.exists() and not resume: raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
     first = Processes().rank==0   # of several processes one speaks and writes
     folder = dict(graph=graph,labels=labels,categories=categories,channels=channels,fit_images=fit_images,unlabelled=unlabelled)
-    data = _training_data(data,n,size,labelled,root,download,seed,digit,folder)
+    with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()): data = _training_data(data,n,size,labelled,root,download,seed,digit,folder)
     torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape)
     if first: print(data,model,sep="\n",flush=True)
     try: history = fit(model,data,minutes=minutes,checkpoint=checkpoint,resume=resume,seed=seed)
