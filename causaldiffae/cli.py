@@ -6,7 +6,7 @@
 __all__ = ['read_do', 'load_model', 'read_images', 'causaldiffae_counterfactual', 'causaldiffae_train', 'causaldiffae_demo']
 
 # %% ../nbs/14_cli.ipynb #c003
-import base64, html, io, math, os, sys, tempfile, time, warnings, zipfile, zlib, numpy as np, torch
+import base64, contextlib, html, io, math, os, sys, tempfile, time, warnings, zipfile, zlib, numpy as np, torch
 from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse
@@ -16,7 +16,7 @@ from .data.pendulum import pendulum
 from .data.morphomnist import measure, morphomnist
 from .data.folder import Problems, from_folder
 from .model import CausalDiffAE
-from .training import fit
+from .training import Processes, fit
 from .abduction import Abducted
 import causaldiffae.intervention   # its page adds `counterfactual` to the model
 
@@ -164,7 +164,7 @@ def _training_data(data, n, size, labelled, root, download, seed, digit, folder)
         graph,labels,categories,channels,fit,unlabelled = folder.values()
         if not graph: raise ValueError("--graph: expected the arrows between the variables, like 'a->b, a->c', got nothing")
         return from_folder(data,labels,graph,size=size or 64,channels=channels,fit=fit,categories=[v.strip() for v in (categories or "").split(",") if v.strip()],
-            unlabelled=unlabelled,labelled=labelled,seed=seed,progress=sys.stderr.isatty())
+            unlabelled=unlabelled,labelled=labelled,seed=seed,progress=sys.stderr.isatty() and Processes().rank==0)
     if given := [k for k,v in folder.items() if v not in (None,False,3,"crop")]: raise ValueError(f"DATA: --{given[0]} belongs to a folder of images, got {data}")
     if data=="pendulum":
         if digit: raise ValueError("DATA: --digit belongs to morphomnist, got pendulum")
@@ -197,11 +197,14 @@ def causaldiffae_train(
     "Train a model on images with a causal graph"
     out = _check_out(out); checkpoint = out.with_name(out.name+".checkpoint")
     if checkpoint.exists() and not resume: raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
+    first = Processes().rank==0   # of several processes one speaks and writes
     folder = dict(graph=graph,labels=labels,categories=categories,channels=channels,fit_images=fit_images,unlabelled=unlabelled)
-    data = _training_data(data,n,size,labelled,root,download,seed,digit,folder); print(data,flush=True)
-    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape); print(model,flush=True)
+    with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()): data = _training_data(data,n,size,labelled,root,download,seed,digit,folder)
+    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape)
+    if first: print(data,model,sep="\n",flush=True)
     try: history = fit(model,data,minutes=minutes,checkpoint=checkpoint,resume=resume,seed=seed)
     except KeyboardInterrupt: raise KeyboardInterrupt(f"interrupted; the run is kept in {checkpoint}, go on with --resume") from None
+    if not first: return
     model.save(out,half=half); checkpoint.unlink(missing_ok=True)
     print(f"written to {out}, {out.stat().st_size/1e6:.1f} MB, after {history[-1]['step']} steps; loss on images not trained on {history[-1].get('valid_total',math.nan):.4f}")
 
