@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['manners', 'contestant', 'noise_error', 'ratio', 'bench_training', 'reference_counterfactual',
            'diffusers_counterfactual', 'truth_errors', 'bench_counterfactual', 'bench_digits', 'bench_interactive',
-           'bench_exact', 'peak_memory', 'bench_memory', 'quality_curve', 'reached', 'bench_quality', 'table',
+           'bench_exact', 'peak_memory', 'bench_memory', 'cost', 'quality_curve', 'reached', 'bench_quality', 'table',
            'causaldiffae_bench']
 
 # %% ../nbs/14a_bench.ipynb #c003
@@ -14,9 +14,10 @@ from pathlib import Path
 from fastcore.script import call_parse
 from torch import nn, Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 from .data.pendulum import pendulum
-from .data.morphomnist import implied_intensity, measure, morphomnist
+from .data.core import CausalDataset, from_uint8
+from .data.morphomnist import measure, morphomnist, read_morphomnist
+from .graph import CausalGraph
 from .unet import UNet
 from .model import CausalDiffAE
 from .training import EMA, pick_dtype
@@ -197,17 +198,18 @@ def bench_counterfactual(
 def bench_digits(
     model:CausalDiffAE,   # trained on digits with thickness and intensity
     x:Tensor,             # digits, (N, 1, 28, 28)
+    y:Tensor,             # their thickness in pixels and intensity, 0 … 255, (N, 2)
     steps:int=6,          # calls in each direction
     solver:str="exact",   # name of a solver
-) -> dict:                # mean absolute errors, pixels and 0 … 255
-    "Effectiveness on handwritten digits: what is asked, and what is measured on the answers"
-    y = measure(x); other = y.flip(0)
-    asked = {"thickness":other[:,0].clamp(*(v[0] for v in model.trained)),"intensity":other[:,1].clamp(*(v[1] for v in model.trained))}
-    out = {}
+) -> dict:                # mean absolute errors, in pixels of thickness and in 255ths
+    "Effectiveness on handwritten digits, each asked for another one's thickness or intensity, and measured; and the image back when nothing is done"
+    asked,out = y[torch.randperm(len(y),generator=torch.Generator().manual_seed(0))],{}
     for k,f in (("ours",lambda do: model.counterfactual(x,do,steps=steps,solver=solver)),("ddim250",lambda do: reference_counterfactual(model,x,do,generator=torch.Generator().manual_seed(0))),("unchanged",lambda do: x)):
         for i,(name,unit) in enumerate((("thickness","px"),("intensity","255"))):
-            e = (measure(f({name:asked[name]}))[:,i]-asked[name]).abs(); e = e[~e.isnan()]
+            e = (measure(f({name:asked[:,i]}))[:,i]-asked[:,i]).abs(); e = e[~e.isnan()]
             out[f"{name}_error_{k}_{unit}"],out[f"{name}_error_{k}_{unit}_spread"] = e.mean().item(),e.quantile(torch.tensor([0.25,0.75])).tolist()
+        e = (f(None)-x).abs().mean((1,2,3))*127.5
+        out[f"nothing_done_{k}_255"],out[f"nothing_done_{k}_255_spread"] = e.mean().item(),e.quantile(torch.tensor([0.25,0.75])).tolist()
     return out
 
 # %% ../nbs/14a_bench.ipynb #c014
@@ -266,6 +268,35 @@ def bench_memory(
     return out
 
 # %% ../nbs/14a_bench.ipynb #c018
+def _seconds(f, rounds=7):
+    f(); took = []
+    for _ in range(rounds): start = time.process_time(); f(); took.append(time.process_time()-start)
+    return statistics.median(took)
+
+def cost(
+    size:int=32,       # height and width of the images
+    batch_size:int=32, # images
+    n_vars:int=4,      # variables, each with up to three parents
+    calls:int=13,      # of the network in a counterfactual
+) -> dict:             # milliseconds per image of a step and of a counterfactual; share of encoder and mechanisms in the step
+    "Processor time of one core"
+    before = torch.get_num_threads(); torch.set_num_threads(1)
+    names = [f"v{i}" for i in range(n_vars)]
+    graph = CausalGraph({v:names[max(0,i-3):i] for i,v in enumerate(names)})
+    data = CausalDataset(graph,torch.rand(batch_size+2,3,size,size)*2-1,torch.rand(batch_size+2,n_vars),splits=dict(train=range(batch_size),valid=[batch_size],test=[batch_size+1]))
+    x,y = data.train.images,data.train.labels
+    try:
+        model,step,*_ = contestant("ours",data)
+        g = torch.Generator().manual_seed(0)
+        def encode():
+            q = model.encoder(x); torch.autograd.backward([q.u,q.logvar],[torch.ones_like(q.u)]*2)
+            for p in model.encoder.parameters(): p.grad = None
+        whole,part = _seconds(lambda: step(x,y,g)),_seconds(encode)
+        call = _seconds(lambda: model.counterfactual(x,{names[0]:0.5},steps=(calls-1)//2,solver="exact"),3)
+    finally: torch.set_num_threads(before)
+    return dict(size=size,batch_size=batch_size,n_vars=n_vars,step_ms=1000*whole/batch_size,counterfactual_ms=1000*call/batch_size,encoder_share=part/whole)
+
+# %% ../nbs/14a_bench.ipynb #c020
 def quality_curve(
     manner:str,             # "ours" or "reference"
     data,                   # a CausalDataset that knows the truth
@@ -320,7 +351,7 @@ def bench_quality(
     a,b = quality_curve("ours",data,ours,ours/looks),quality_curve("reference",data,reference,reference/looks)
     return {"quality_curve_ours":a,"quality_curve_reference":b,"minutes_to_quality_ours":reached(a),"minutes_to_quality_reference":reached(b) if math.isfinite(reached(b)) else f"not in {b[-1]['minutes']:.0f}"}
 
-# %% ../nbs/14a_bench.ipynb #c020
+# %% ../nbs/14a_bench.ipynb #c022
 def table(
     result:dict, # what causaldiffae_bench wrote
 ) -> list:       # rows (name, value, spread)
@@ -332,6 +363,7 @@ def causaldiffae_bench(
     out:str="bench.json",  # file for the figures
     quick:bool=False,      # fewer rounds: under five minutes
     quality:bool=False,    # also train ours for 8 and the reference for 40 minutes, and see when they are good
+    digits:str=None,       # folder with the published MorphoMNIST; the digits that come with scikit-learn if not given
     threads:int=2,         # processor threads
 ):
     "Measure training, counterfactuals, the slider, exact inversion and memory, each beside its counterpart"
@@ -340,16 +372,18 @@ def causaldiffae_bench(
     if path.is_dir() or not path.parent.is_dir(): raise ValueError(f"out: expected a file in an existing folder, got {out!r}")
     before = torch.get_num_threads(); torch.set_num_threads(threads)
     try:
-        data,digits = pendulum(n=2_000,size=32,seed=1),morphomnist().test.images[:64]
+        data,n = pendulum(n=2_000,size=32,seed=1),24 if quick else 96
+        if digits: published = read_morphomnist(digits); x,y = from_uint8(published.images[:n]),published.labels[:n]
+        else: embedded = morphomnist(n=n); x,y = embedded.images,embedded.labels
         pend,dig = CausalDiffAE.from_pretrained("pendulum"),CausalDiffAE.from_pretrained("digits")
-        result = {"machine":platform.processor() or platform.machine(),"threads":threads,"torch":torch.__version__,"bf16":pick_dtype("auto")==torch.bfloat16}
+        result = {"digits":"published MorphoMNIST" if digits else "scikit-learn's","machine":platform.processor() or platform.machine(),"threads":threads,"torch":torch.__version__,"bf16":pick_dtype("auto")==torch.bfloat16}
         def part(name, work):
             start = time.perf_counter(); result.update(work()); print(f"{name}: {time.perf_counter()-start:.0f} s",flush=True)
         part("training",lambda: bench_training(data,40 if quick else 300))
         part("counterfactuals",lambda: bench_counterfactual(pend,data,rounds=5 if quick else 9,truths=24 if quick else 200))
-        part("digits",lambda: bench_digits(dig,digits[:24 if quick else 64]))
-        part("slider",lambda: bench_interactive(dig,digits))
-        part("exact inversion",lambda: bench_exact({"pendulum":(pend,data.test.images[:32]),"digits":(dig,digits[:32])}))
+        part("digits",lambda: bench_digits(dig,x,y))
+        part("slider",lambda: bench_interactive(dig,x))
+        part("exact inversion",lambda: bench_exact({"pendulum":(pend,data.test.images[:32]),"digits":(dig,x[:32])}))
         part("memory",lambda: bench_memory(1 if quick else 3,threads))
         if quality: part("time to quality",lambda: bench_quality(pendulum(n=10_000,size=32,seed=0)))
     finally: torch.set_num_threads(before)

@@ -26,6 +26,7 @@ class Mechanisms(nn.Module):
         parents = [sorted(map(graph.index,graph.parents(v))) for v in graph.names]; P = max(1,*map(len,parents))
         self.register_buffer("parents", torch.tensor([p+[0]*(P-len(p)) for p in parents]), persistent=False)                          # (effect, P)
         self.register_buffer("mask", torch.tensor([[1.]*len(p)+[0.]*(P-len(p)) for p in parents])[:,:,None], persistent=False)         # (effect, P, 1)
+        self.register_buffer("number", torch.tensor([v not in graph.categories for v in graph.names])[:,None], persistent=False)   # not a category, (n, 1)
         weight = lambda i,o: nn.Parameter(torch.randn(n,i,o)/math.sqrt(i))
         self.w1,self.b1 = weight(P*d,hidden),nn.Parameter(torch.zeros(n,1,hidden))
         self.w2,self.b2 = weight(hidden,hidden),nn.Parameter(torch.zeros(n,1,hidden))
@@ -36,6 +37,7 @@ class Mechanisms(nn.Module):
         which=None,    # indices of the variables wanted; all if not given
     ) -> Tensor:       # f_i(z_pa(i)), (N, len(which), d); zero for a variable without parents
         "What the parents contribute"
+        z = torch.where(self.number,z.mean(-1,keepdim=True),z)
         pick = lambda v: v if which is None else v[list(which)]
         parents,mask = pick(self.parents),pick(self.mask)
         h = (z.index_select(1,parents.flatten()).unflatten(1,parents.shape)*mask).flatten(2).transpose(0,1)   # (which, N, P·d): each sees its parents
