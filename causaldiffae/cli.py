@@ -13,6 +13,7 @@ from fastcore.script import call_parse
 from tqdm import tqdm
 from .data.core import check_images, show_images, to_uint8
 from .data.pendulum import pendulum
+from .data.circuit import circuit
 from .data.morphomnist import measure, morphomnist
 from .data.folder import Problems, from_folder
 from .model import CausalDiffAE
@@ -97,9 +98,13 @@ def read_images(
         except (ValueError,TypeError,AttributeError,OSError,EOFError,zipfile.BadZipFile,zlib.error) as e: raise ValueError(f"IMAGES: {path} is not an .npz file with uint8 images ({e})") from None
     if images.dtype!=np.uint8: raise ValueError(f"IMAGES: expected uint8 in {path}, got {images.dtype}")
     if images.ndim not in (3,4): raise ValueError(f"IMAGES: expected N×H×W or N×H×W×C in {path}, got shape {images.shape}")
-    if images.shape[1:]!=(H,W,C) and not (C==1 and images.shape[1:]==(H,W)): raise ValueError(f"IMAGES: the model was trained on {H}×{W}×{C}, {path} has {'×'.join(map(str,images.shape[1:]))}")
+    if images.shape[1:]!=(H,W,C) and not (C==1 and images.shape[1:]==(H,W)):
+        raise ValueError(f"IMAGES: {path}: expected images of {H}×{W}×{C} (height, width, channels), as the model was trained on, got {'×'.join(map(str,images.shape[1:]))}")
     if not len(images): raise ValueError(f"IMAGES: expected at least one image in {path}, got none")
     return images,names
+
+_modes = {"1":1,"L":1,"LA":2,"P":3,"RGB":3,"RGBA":4}   # Pillow's kinds of 8-bit pictures, and how many channels they have
+_kinds = {1:"grey",2:"grey and transparency",3:"RGB",4:"RGB and transparency"}
 
 def _read_folder(path, shape):
     try: from PIL import Image
@@ -111,10 +116,11 @@ def _read_folder(path, shape):
     for p in files:
         try:
             with Image.open(p) as f:
-                if f.mode not in ("1","L","LA","P","RGB","RGBA"): raise ValueError(f"its pixels are of the kind {f.mode!r}, not 8 bits a channel")
-                if f.size!=(W,H): raise ValueError(f"the model was trained on {W} by {H} pixels, it has {f.size[0]} by {f.size[1]}")
+                if f.mode not in _modes: raise ValueError(f"expected grey or RGB of 8 bits a channel, got pixels of the kind {f.mode!r}")
+                channels = _modes[f.mode]+("transparency" in f.info)*(_modes[f.mode]%2)
+                if (*f.size,channels)!=(W,H,C): raise ValueError(f"expected {W} by {H} pixels, {_kinds[C]}, as the model was trained on, got {f.size[0]} by {f.size[1]}, {_kinds[channels]}")
                 images.append(np.asarray(f.convert({1:"L",3:"RGB",4:"RGBA"}[C])))
-        except (ValueError,OSError,SyntaxError,Image.DecompressionBombError) as e: raise ValueError(f"IMAGES: cannot use {p}: {e}") from None
+        except (ValueError,OSError,SyntaxError,Image.DecompressionBombError) as e: raise ValueError(f"IMAGES: {p}: {e}") from None
     return np.stack(images),[p.name for p in files]
 
 # %% ../nbs/14_cli.ipynb #c015
@@ -157,32 +163,36 @@ def causaldiffae_counterfactual(
 # %% ../nbs/14_cli.ipynb #c020
 def _training_data(data, n, size, labelled, root, download, seed, digit, folder):
     "`folder`: the options that only a folder has"
-    if data=="circuit": raise ValueError("DATA: expected pendulum, morphomnist or a folder, got 'circuit' (it comes with a later version)")
-    if data not in ("pendulum","morphomnist"):
-        if not Path(data).is_dir(): raise ValueError(f"DATA: expected pendulum, morphomnist or a folder of images, got {data!r}")
+    if data not in ("pendulum","morphomnist","circuit"):
+        if not Path(data).is_dir(): raise ValueError(f"DATA: expected pendulum, morphomnist, circuit or a folder of images, got {data!r}")
         if n or root or download or digit: raise ValueError("DATA: --n, --root, --download and --digit belong to other data than a folder")
         graph,labels,categories,channels,fit,unlabelled = folder.values()
         if not graph: raise ValueError("--graph: expected the arrows between the variables, like 'a->b, a->c', got nothing")
         return from_folder(data,labels,graph,size=size or 64,channels=channels,fit=fit,categories=[v.strip() for v in (categories or "").split(",") if v.strip()],
             unlabelled=unlabelled,labelled=labelled,seed=seed,progress=sys.stderr.isatty() and Processes().rank==0)
     if given := [k for k,v in folder.items() if v not in (None,False,3,"crop")]: raise ValueError(f"DATA: --{given[0]} belongs to a folder of images, got {data}")
+    if (digit or download) and data!="morphomnist": raise ValueError(f"DATA: {'--digit' if digit else '--download'} belongs to morphomnist, got {data}")
+    if data=="circuit": return circuit(n=n or 8000,size=size or 64,labelled=labelled,seed=seed,root=root)
     if data=="pendulum":
-        if digit: raise ValueError("DATA: --digit belongs to morphomnist, got pendulum")
-        if root or download: raise ValueError("DATA: --root and --download belong to morphomnist; pendulum is simulated")
+        if root: raise ValueError("DATA: --root belongs to morphomnist and circuit; pendulum is simulated")
         return pendulum(n=n or 8000,size=size or 32,labelled=labelled,seed=seed)
     return morphomnist(root,n=n,size=size or 28,source="download" if download else "auto",labelled=labelled,seed=seed,digit=digit)
+
+def _patch(shape):
+    "The denoiser's patches: of 4×4 pixels for images of 64 and more, where a step with 2×2 takes three times as long; 2×2 below, and where 4 does not divide the size"
+    return 4 if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else 2
 
 @call_parse
 @_command
 def causaldiffae_train(
-    data:str,            # pendulum (simulated), morphomnist (handwritten digits: thickness of the stroke → its intensity), or a folder of PNG, JPEG, TIFF and .npy images
+    data:str,            # pendulum (simulated), morphomnist (handwritten digits: thickness of the stroke → its intensity), circuit (simulated: a robot arm and three lights), or a folder of PNG, JPEG, TIFF and .npy images
     out:str=None,        # required: file to write the model to, for example pendulum.safetensors
     minutes:float=5.,    # how long to train
     resume:bool=False,   # go on with an interrupted run of the same command
-    n:int=None,          # number of images; 8000 pendulums, or all digits there are, if not given
-    size:int=None,       # height and width of the images in pixels; 32 for pendulum, 28 for morphomnist, 64 for a folder, if not given
+    n:int=None,          # number of images; 8000 pendulums or circuits, or all digits there are, if not given
+    size:int=None,       # height and width of the images in pixels; 32 for pendulum, 28 for morphomnist, 64 for circuit and a folder, if not given
     labelled:float=1.,   # fraction of the images whose labels are known
-    root:str=None,       # morphomnist: folder with MNIST's files or the published MorphoMNIST; scikit-learn's 1,797 digits if not given
+    root:str=None,       # morphomnist: folder with MNIST's files or the published MorphoMNIST; scikit-learn's 1,797 digits if not given. circuit: folder with the published files; simulated if not given
     download:bool=False, # morphomnist: get MNIST from the network
     seed:int=0,          # of everything random
     half:bool=False,     # write the weights in 16 bits, half the size
@@ -200,7 +210,7 @@ def causaldiffae_train(
     first = Processes().rank==0   # of several processes one speaks and writes
     folder = dict(graph=graph,labels=labels,categories=categories,channels=channels,fit_images=fit_images,unlabelled=unlabelled)
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()): data = _training_data(data,n,size,labelled,root,download,seed,digit,folder)
-    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape)
+    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape,patch=_patch(data.image_shape))
     if first: print(data,model,sep="\n",flush=True)
     try: history = fit(model,data,minutes=minutes,checkpoint=checkpoint,resume=resume,seed=seed)
     except KeyboardInterrupt: raise KeyboardInterrupt(f"interrupted; the run is kept in {checkpoint}, go on with --resume") from None

@@ -315,6 +315,7 @@ def _note(name, data, ignored, extra):
     missing = data._all_labels.isnan().sum(0).tolist()
     kept = "in memory" if isinstance(data.images, Tensor) else f"{data.images.array.nbytes/1e9:.2f} GB of bytes in {data.images.array.filename}"
     print(f"{name}: {len(data):,} images {data.image_shape}, {kept}{extra}; labels missing: {', '.join(f'{v} {m:,}' for v,m in zip(data.graph.names, missing))}"
+        +"".join(f"; {v} is one of {', '.join(cs[:10])}{', …' if len(cs)>10 else ''}" for v,cs in data.graph.categories.items())
         +(f"; columns left alone: {', '.join(ignored[:10])}{', …' if len(ignored)>10 else ''}" if ignored else ""))
 
 # %% ../../nbs/01d_folder.ipynb #c020
