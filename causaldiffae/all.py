@@ -23,6 +23,7 @@ from .intervention import *
 from .guidance import *
 from .explore import *
 from .cli import *
+from .bench import *
 
 # %% ../nbs/15_all.ipynb #c006
 __all__ = [o for o in dir() if not o.startswith("_")]

@@ -128,7 +128,7 @@ class CausalDiffAE(SavedModel):
         sigma:float=0.02,         # width of the label prior, in units of the scaled label; the resolution of an intervention
         gamma:float=1e-3,         # weight of the two divergences
         drop:float=0.1,           # probability that the denoiser is shown the null token instead of `z`
-        widths=(32,64,96),        # channels of the denoiser, each at half the resolution of the one before
+        widths=(32,64,96),        # channels of the denoiser, each at half the resolution of the one before; the first no fewer than the numbers of a patch
         patch:int=2,              # pixels to a side of the denoiser's patches
         schedule:str="cosine",    # "cosine" or "linear"
         prediction:str="v",       # "v", "eps" or "x0"
@@ -141,6 +141,8 @@ class CausalDiffAE(SavedModel):
         if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
         if not (isinstance(image_shape,(tuple,list)) and len(image_shape)==3): raise ValueError(f"image_shape: expected (C, H, W), got {image_shape!r}")
         if not isinstance(widths,(tuple,list)): raise ValueError(f"widths: expected a list of channels, got {widths!r}")
+        if widths and isinstance(patch,int) and isinstance(image_shape[0],int) and isinstance(widths[0],int) and image_shape[0]*patch**2>widths[0]:
+            warnings.warn(f"widths: a patch has {image_shape[0]}·{patch}² = {image_shape[0]*patch**2} numbers, more than the denoiser's first {widths[0]} channels can hand on; the noise in it gets lost and images will be poor",stacklevel=2)
         encoder = dict(encoder or {})
         if strange := set(encoder)-{"widths","patch","convs"}: raise ValueError(f"encoder: expected widths, patch and convs, got {', '.join(map(str,strange))}")
         check_number("latent_dim",latent_dim,1,10_000,whole=True); check_number("drop",drop,0,1); check_number("gamma",gamma,0); check_number("start",start,0.05,1)
