@@ -366,19 +366,19 @@ def causaldiffae_bench(
     if path.is_dir() or not path.parent.is_dir(): raise ValueError(f"out: expected a file in an existing folder, got {out!r}")
     before = torch.get_num_threads(); torch.set_num_threads(threads)
     try:
-        data,n = pendulum(n=2_000,size=32,seed=1),24 if quick else 96
+        data,n = pendulum(n=2_000,size=32,seed=1),24 if quick else 64
         if digits: published = read_morphomnist(digits); x,y = from_uint8(published.images[:n]),published.labels[:n]
         else: embedded = morphomnist(n=n); x,y = embedded.images,embedded.labels
         pend,dig = CausalDiffAE.from_pretrained("pendulum"),CausalDiffAE.from_pretrained("digits")
         result = {"digits":"published MorphoMNIST" if digits else "scikit-learn's","machine":platform.processor() or platform.machine(),"threads":threads,"torch":torch.__version__,"bf16":pick_dtype("auto")==torch.bfloat16}
         def part(name, work):
             start = time.perf_counter(); result.update(work()); print(f"{name}: {time.perf_counter()-start:.0f} s",flush=True)
-        part("training",lambda: bench_training(data,40 if quick else 300))
-        part("counterfactuals",lambda: bench_counterfactual(pend,data,rounds=5 if quick else 9,truths=24 if quick else 200))
+        part("training",lambda: bench_training(data,40 if quick else 150))
+        part("counterfactuals",lambda: bench_counterfactual(pend,data,rounds=5 if quick else 7,truths=24 if quick else 100))
         part("digits",lambda: bench_digits(dig,x,y))
         part("slider",lambda: bench_interactive(dig,x))
         part("exact inversion",lambda: bench_exact({"pendulum":(pend,data.test.images[:32]),"digits":(dig,x[:32])}))
-        part("memory",lambda: bench_memory(1 if quick else 3,threads))
+        part("memory",lambda: bench_memory(1 if quick else 2,threads))
         if quality: part("time to quality",lambda: bench_quality(pendulum(n=10_000,size=32,seed=0)))
     finally: torch.set_num_threads(before)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.part")
