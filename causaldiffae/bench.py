@@ -337,7 +337,7 @@ def time_to_quality(
     "When a curve came within a quality and stayed there, for all that was asked"
     at = math.inf
     for r in reversed(curve):
-        if max(v for k,v in r.items() if k.startswith("do(") or k=="composition")>within: break
+        if not all(v<=within for k,v in r.items() if k.startswith("do(") or k=="composition"): break   # not a number is not good
         at = r["minutes"]
     return at
 

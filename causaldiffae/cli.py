@@ -72,7 +72,7 @@ def read_do(
     return do
 
 def load_model(
-    name:str, # a file written by causaldiffae_train, or a model that ships with the package: pendulum, digits
+    name:str, # a file written by causaldiffae_train, or a model that ships with the package: pendulum, digits, circuit
 ) -> CausalDiffAE:
     "A model by file or by name; a file goes first"
     if Path(name).is_file(): return CausalDiffAE.load(name)
@@ -135,7 +135,7 @@ def _batches(n, size=64):
 @call_parse
 @_command
 def causaldiffae_counterfactual(
-    model:str,           # file of a trained model, or the name of one that ships with the package: pendulum, digits
+    model:str,           # file of a trained model, or the name of one that ships with the package: pendulum, digits, circuit
     images:str,          # .npz file with an array `images` (uint8, N×H×W or N×H×W×C), or folder of PNG and JPEG files
     do:str=None,         # required: what to change, in raw units: 'light=80', or several: 'light=80,angle=-10'; a category by name: 'digit=7'
     out:str=None,        # required: .npz file to write: `images` in the same layout, `labels_before`, `labels_after` (raw units), `names` of the variables; from a folder also `files`; for a variable X that is a category its names, `categories_X`
@@ -178,9 +178,9 @@ def _training_data(data, n, size, labelled, root, download, seed, digit, folder)
         return pendulum(n=n or 8000,size=size or 32,labelled=labelled,seed=seed)
     return morphomnist(root,n=n,size=size or 28,source="download" if download else "auto",labelled=labelled,seed=seed,digit=digit)
 
-def _patch(shape):
-    "The denoiser's patches: of 4×4 pixels for images of 64 and more, where a step with 2×2 takes three times as long; 2×2 below, and where 4 does not divide the size"
-    return 4 if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else 2
+def _denoiser(shape):
+    "Patches of 4×4 pixels for images of 64 and more, with as many channels as a patch needs: half the time of a step with 2×2; the default below, and where 4 does not divide the size"
+    return dict(patch=4,widths=(64,64,96)) if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else {}
 
 @call_parse
 @_command
@@ -210,7 +210,7 @@ def causaldiffae_train(
     first = Processes().rank==0   # of several processes one speaks and writes
     folder = dict(graph=graph,labels=labels,categories=categories,channels=channels,fit_images=fit_images,unlabelled=unlabelled)
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()): data = _training_data(data,n,size,labelled,root,download,seed,digit,folder)
-    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape,patch=_patch(data.image_shape))
+    torch.manual_seed(seed); model = CausalDiffAE(data.graph,data.image_shape,**_denoiser(data.image_shape))
     if first: print(data,model,sep="\n",flush=True)
     try: history = fit(model,data,minutes=minutes,checkpoint=checkpoint,resume=resume,seed=seed)
     except KeyboardInterrupt: raise KeyboardInterrupt(f"interrupted; the run is kept in {checkpoint}, go on with --resume") from None
