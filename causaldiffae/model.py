@@ -143,7 +143,8 @@ class CausalDiffAE(SavedModel):
         if not isinstance(widths,(tuple,list)): raise ValueError(f"widths: expected a list of channels, got {widths!r}")
         if widths and isinstance(patch,int) and isinstance(image_shape[0],int) and isinstance(widths[0],int) and image_shape[0]*patch**2>widths[0]:
             warnings.warn(f"widths: a patch has {image_shape[0]}·{patch}² = {image_shape[0]*patch**2} numbers, more than the denoiser's first {widths[0]} channels can hand on; the noise in it gets lost and images will be poor",stacklevel=2)
-        encoder = dict(encoder or {})
+        if not (encoder is None or isinstance(encoder,dict)): raise ValueError(f"encoder: expected a dict with widths, patch or convs, got {encoder!r}")
+        encoder = {k: list(v) if isinstance(v,(tuple,list)) else v for k,v in (encoder or {}).items()}
         if strange := set(encoder)-{"widths","patch","convs"}: raise ValueError(f"encoder: expected widths, patch and convs, got {', '.join(map(str,strange))}")
         check_number("latent_dim",latent_dim,1,10_000,whole=True); check_number("drop",drop,0,1); check_number("gamma",gamma,0); check_number("start",start,0.05,1)
         if scale is not None and not (isinstance(scale,LabelScale) and len(scale.lo)==graph.n): raise ValueError(f"scale: expected a LabelScale of {graph.n} variables, got {scale!r}")
