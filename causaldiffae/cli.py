@@ -118,7 +118,7 @@ def _read_folder(path, shape):
             with Image.open(p) as f:
                 if f.mode not in _modes: raise ValueError(f"expected grey or RGB of 8 bits a channel, got pixels of the kind {f.mode!r}")
                 channels = _modes[f.mode]+("transparency" in f.info)*(_modes[f.mode]%2)
-                if (*f.size,channels)!=(W,H,C): raise ValueError(f"expected {W} by {H} pixels, {_kinds[C]}, as the model was trained on, got {f.size[0]} by {f.size[1]}, {_kinds[channels]}")
+                if (*f.size,channels)!=(W,H,C) and not (f.size==(W,H) and channels==1 and C==3): raise ValueError(f"expected {W} by {H} pixels, {_kinds[C]}, as the model was trained on, got {f.size[0]} by {f.size[1]}, {_kinds[channels]}")
                 images.append(np.asarray(f.convert({1:"L",3:"RGB",4:"RGBA"}[C])))
         except (ValueError,OSError,SyntaxError,Image.DecompressionBombError) as e: raise ValueError(f"IMAGES: {p}: {e}") from None
     return np.stack(images),[p.name for p in files]

@@ -13,7 +13,7 @@ from .graph import CausalGraph, parse_do
 from .data.core import LabelScale, check_images
 from .schedule import NoiseSchedule
 from .unet import UNet, Block, _norm, time_features
-from .model import CausalDiffAE, SavedModel, check_batch, check_number
+from .model import CausalDiffAE, SavedModel, check_batch, check_number, check_shape
 from .abduction import ddim
 import causaldiffae.intervention   # gives CausalDiffAE its `predict` and `counterfactual`
 
@@ -95,7 +95,7 @@ class DiffSCM(SavedModel):
         if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
         if not isinstance(classes,dict): raise ValueError(f"classes: expected a dict, variable → number of classes, got {classes!r}")
         classes = classes | {v: len(cs) for v,cs in graph.categories.items()}
-        if not (isinstance(image_shape,(tuple,list)) and len(image_shape)==3): raise ValueError(f"image_shape: expected (C, H, W), got {image_shape!r}")
+        check_shape(image_shape)
         for k,n in classes.items():
             graph.index(k)
             if not (isinstance(n,int) and n>1): raise ValueError(f"classes[{k!r}]: expected a number of classes of at least 2, got {n!r}")
