@@ -20,7 +20,7 @@ def files(dist):
 
 def modules(fastcore):
     if version('fastcore').split('.')[0]!=fastcore: sys.exit(f"fastcore is {version('fastcore')}, not {fastcore}")
-    extras = [o for o in ('skimage','sklearn','ipywidgets','accelerate','nbdev') if find_spec(o)]
+    extras = [o for o in ('skimage','sklearn','ipywidgets','accelerate','mujoco','nbdev') if find_spec(o)]
     if extras: sys.exit(f'{extras} should not be installed here')
     import causaldiffae
     names = [o.name for o in pkgutil.walk_packages(causaldiffae.__path__, 'causaldiffae.')]

@@ -11,6 +11,7 @@ from .data.core import *
 from .data.pendulum import *
 from .data.morphomnist import *
 from .data.circuit import *
+from .data.circuit3d import *
 from .data.folder import *
 from .schedule import *
 from .unet import *

@@ -167,16 +167,21 @@ def _render(y, size):
 
 def _grey(x): return (x*torch.tensor([0.299,0.587,0.114])[:,None,None]).sum(-3, keepdim=True)
 
+def _drawable(labels, size, channels):
+    "The labels, once they and the size can be drawn"
+    y = _table(labels, "labels", 4).float()
+    if channels not in (1,3): raise ValueError(f"channels must be 1 or 3; got {channels!r}")
+    if not isinstance(size, int) or not 16<=size<=1024:
+        raise ValueError(f"size must be a whole number of 16 to 1024 pixels; got {size!r}")
+    return y
+
 def render_circuit(
     labels,     # arm, blue, green, red, in [0,1], (N, 4)
     size=64,    # height and width in pixels
     channels=3, # 3: RGB; 1: grey (luma of Rec. 601)
 ) -> Tensor:    # float32 in [-1,1], (N, channels, size, size)
     "Draw the arm, the buttons and the lights, anti-aliased"
-    y = _table(labels, "labels", 4).float()
-    if channels not in (1,3): raise ValueError(f"channels must be 1 or 3; got {channels!r}")
-    if not isinstance(size, int) or not 16<=size<=1024:
-        raise ValueError(f"size must be a whole number of 16 to 1024 pixels; got {size!r}")
+    y = _drawable(labels, size, channels)
     out = torch.empty(len(y), channels, size, size)
     for i in range(0, len(y), k := max(1, 2**17//size**2)): # pieces that stay in the cache
         x = _render(y[i:i+k], size)
@@ -232,15 +237,19 @@ def circuit(
     seed=0,               # of the noise, splits and kept labels
     splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows; with a root: fractions
     root=None,            # folder with the published train-0.npz … train-9.npz, val.npz and test.npz; None: simulated
+    render=None,          # what draws images and truth, a function (labels, size, channels); None: render_circuit
 ) -> CausalDataset:
     "Images of the causal circuit with labels; simulated ones with known counterfactuals"
     if not isinstance(n, int) or n<1: raise ValueError(f"n must be a whole number of at least 1; got {n!r}")
+    if render is not None and root is not None:
+        raise ValueError(f"render cannot be given together with root, whose images are drawn already; got {render!r}")
+    if not (render is None or callable(render)): raise ValueError(f"render must be a function (labels, size, channels); got {render!r}")
     if root is not None: return _published(root, n, size, channels, labelled, seed, splits)
-    noise = torch.from_numpy(np.random.default_rng((seed,2)).random((n,4)))
+    noise,draw = torch.from_numpy(np.random.default_rng((seed,2)).random((n,4))),render or render_circuit
     def truth(rows, actions=()):
         "Same noise, other causes"
         y = circuit_labels(noise[rows], actions)
-        return render_circuit(y, size, channels),y
+        return draw(y, size, channels),y
     images,labels = truth(torch.arange(n))
     return CausalDataset(circuit_graph, images, labels, splits=splits, seed=seed, truth=truth, name="circuit",
         labelled=labelled)
