@@ -135,7 +135,7 @@ class CausalDiffAE(SavedModel):
         sigma:float=0.02,         # width of the label prior, in units of the scaled label; the resolution of an intervention
         gamma:float=1e-3,         # weight of the two divergences
         drop:float=0.1,           # probability that the denoiser is shown the null token instead of `z`
-        widths=(32,64,96),        # channels of the denoiser, each at half the resolution of the one before; the first no fewer than the numbers of a patch
+        widths=(32,64,96),        # channels of the denoiser, each at half the resolution of the one before
         patch:int=2,              # pixels to a side of the denoiser's patches
         schedule:str="cosine",    # "cosine" or "linear"
         prediction:str="v",       # "v", "eps" or "x0"
@@ -148,8 +148,6 @@ class CausalDiffAE(SavedModel):
         if not isinstance(graph,CausalGraph): raise ValueError(f"graph: expected a CausalGraph, got {type(graph).__name__}")
         check_shape(image_shape)
         if not isinstance(widths,(tuple,list)): raise ValueError(f"widths: expected a list of channels, got {widths!r}")
-        if widths and isinstance(patch,int) and isinstance(widths[0],int) and image_shape[0]*patch**2>widths[0]:
-            warnings.warn(f"widths: a patch has {image_shape[0]}·{patch}² = {image_shape[0]*patch**2} numbers, more than the denoiser's first {widths[0]} channels can hand on; the noise in it gets lost and images will be poor",stacklevel=2)
         if not (encoder is None or isinstance(encoder,dict)): raise ValueError(f"encoder: expected a dict with widths, patch or convs, got {encoder!r}")
         encoder = {k: list(v) if isinstance(v,(tuple,list)) else v for k,v in (encoder or {}).items()}
         if strange := set(encoder)-{"widths","patch","convs"}: raise ValueError(f"encoder: expected widths, patch and convs, got {', '.join(map(str,strange))}")
