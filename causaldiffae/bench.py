@@ -244,12 +244,15 @@ def bench_exact(
 
 # %% ../nbs/14a_bench.ipynb #c016
 _run = """
-import resource, torch
+import sys, torch
+from pathlib import Path
 torch.set_num_threads({threads})
 from causaldiffae.all import *
 data = {data}
 fit(CausalDiffAE(data.graph, data.image_shape), data, steps={steps}, validations=1, progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20)
+status = Path("/proc/self/status")   # getrusage would count what this process was forked from, too
+if status.exists(): print(float(status.read_text().split("VmHWM:")[1].split()[0])/2**20)
+else: import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform=="darwin" else 2**20))
 """
 
 def peak_memory(
