@@ -81,6 +81,7 @@ def denoising_errors(
     levels=(0.99,0.9,0.7,0.5,0.3,0.1,0.02),  # ᾱ to ask at
 ) -> dict:              # mean squared errors over the levels: "noise", "image", and "loss", their sum
     "How well the network tells noise and image apart, whatever it predicts and on whichever schedule"
+    if not len(levels) or not all(0<a<1 for a in levels): raise ValueError(f"levels: expected values of ᾱ between 0 and 1, got {levels!r}")
     z,s = model.solve(model.encode(x)),model.schedule
     g,noise,image = torch.Generator().manual_seed(0),[],[]
     for level in levels:

@@ -179,7 +179,7 @@ def _training_data(data, n, size, labelled, root, download, seed, digit, folder)
     return morphomnist(root,n=n,size=size or 28,source="download" if download else "auto",labelled=labelled,seed=seed,digit=digit)
 
 def _denoiser(shape):
-    "Patches of 4×4 pixels for images of 64 and more, with as many channels as a patch needs: half the time of a step with 2×2; the default below, and where 4 does not divide the size"
+    "Patches of 4×4 pixels for images of 64 and more: half the time of a step with 2×2; the default below, and where 4 does not divide the size"
     return dict(patch=4) if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else {}
 
 @call_parse

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from .graph import CausalGraph, parse_do
 from .data.core import LabelScale, check_images
 from .schedule import NoiseSchedule
-from .unet import UNet, Block, _norm, time_features
-from .model import CausalDiffAE, SavedModel, check_batch, check_number, check_shape
+from .unet import UNet, Block, _norm, check_shape, time_features
+from .model import CausalDiffAE, SavedModel, check_batch, check_number
 from .abduction import ddim
 import causaldiffae.intervention   # gives CausalDiffAE its `predict` and `counterfactual`
 

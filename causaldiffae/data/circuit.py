@@ -245,11 +245,13 @@ def circuit(
         raise ValueError(f"render cannot be given together with root, whose images are drawn already; got {render!r}")
     if not (render is None or callable(render)): raise ValueError(f"render must be a function (labels, size, channels); got {render!r}")
     if root is not None: return _published(root, n, size, channels, labelled, seed, splits)
-    noise,draw = torch.from_numpy(np.random.default_rng((seed,2)).random((n,4))),render or render_circuit
+    noise,draw = torch.from_numpy(np.random.default_rng((seed,2)).random((n,4))),render_circuit if render is None else render
     def truth(rows, actions=()):
         "Same noise, other causes"
         y = circuit_labels(noise[rows], actions)
-        return draw(y, size, channels),y
+        x = check_images(draw(y, size, channels), (channels,size,size), "images by render")
+        if len(x)!=len(y): raise ValueError(f"images by render must be as many as there are labels, {len(y)}; got {len(x)}")
+        return x,y
     images,labels = truth(torch.arange(n))
     return CausalDataset(circuit_graph, images, labels, splits=splits, seed=seed, truth=truth, name="circuit",
         labelled=labelled)

@@ -166,7 +166,7 @@ def render_circuit_mujoco(
     size=64,    # height and width in pixels
     channels=3, # 3: RGB; 1: grey (luma of Rec. 601)
 ) -> Tensor:    # float32 in [-1,1], (N, channels, size, size)
-    "Draw the scene of `render_circuit` with MuJoCo: perspective, shadows, light that falls on things (extra `circuit`)"
+    "Draw the scene of `render_circuit` with MuJoCo: perspective, shadows, light that falls on things (extra `circuit`); always from one thread"
     y = _drawable(labels, size, channels)
     stage,out = _stage(size),torch.empty(len(y), channels, size, size)
     for o,row,pressed in zip(out, y.double(), circuit_pressed(y[:,0]).tolist()):
