@@ -318,7 +318,7 @@ def quality_curve(
     lr:float=1e-3,          # peak learning rate
     seed:int=0,             # of the run
     progress:bool=True,     # a line for each look
-) -> list:                  # a dict for each look: minutes, steps, truth error of each do, composition, and `denoising_errors`
+) -> list:                  # a dict for each look: minutes, steps, truth error of each do, composition, and the denoising errors
     "Train in one manner and look at its counterfactuals, with the averaged weights, as the minutes pass"
     before = torch.get_num_threads(); torch.set_num_threads(1)
     model,step,opt,ema = contestant(manner,data,seed)
