@@ -84,9 +84,10 @@ class CausalEncoder(nn.Module):
         widths=(32,64),      # channels, each at half the resolution of the one before, multiples of 16; the last is repeated until 5 positions or fewer are left to a side
         patch:int=4,         # pixels to a side of the patch that becomes one position; 1: none
         convs:int=1,         # convolutions at each resolution below the patches
-        hidden:int=64,       # width of the mechanisms
+        hidden:int=None,     # width of the mechanisms; 64 if not given, 32 beyond 16 variables: their cost is that of all of them
     ):
         super().__init__()
+        hidden = hidden or (64 if graph.n<=16 else 32)
         for k,v in dict(patch=patch,convs=convs).items():
             if isinstance(v,bool) or not isinstance(v,int) or v<1: raise ValueError(f"{k}: expected a positive integer, got {v!r}")
         if not isinstance(widths,(tuple,list)) or not widths or any(isinstance(w,bool) or not isinstance(w,int) or w<16 or w%16 for w in widths): raise ValueError(f"widths: expected multiples of 16, got {widths!r}")
