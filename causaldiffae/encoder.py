@@ -6,11 +6,14 @@
 __all__ = ['Mechanisms', 'Posterior', 'CausalEncoder']
 
 # %% ../nbs/04_encoder.ipynb #c003
-import math, torch
+import math
+import torch
 from typing import NamedTuple
 from torch import nn, Tensor
 from torch.nn import functional as F
 from .graph import CausalGraph
+from .check import check_number
+from .unet import check_widths
 
 # %% ../nbs/04_encoder.ipynb #c006
 class Mechanisms(nn.Module):
@@ -88,10 +91,9 @@ class CausalEncoder(nn.Module):
     ):
         super().__init__()
         hidden = hidden or (64 if graph.n<=16 else 32)
-        for k,v in dict(patch=patch,convs=convs).items():
-            if isinstance(v,bool) or not isinstance(v,int) or v<1: raise ValueError(f"{k}: expected a positive integer, got {v!r}")
-        if not isinstance(widths,(tuple,list)) or not widths or any(isinstance(w,bool) or not isinstance(w,int) or w<16 or w%16 for w in widths): raise ValueError(f"widths: expected multiples of 16, got {widths!r}")
-        C,H,W = image_shape; widths = list(widths); layers = []
+        patch,convs = check_number("patch",patch,1,whole=True),check_number("convs",convs,1,whole=True)
+        widths,layers = check_widths(widths,16,1),[]
+        C,H,W = image_shape
         if patch>1:
             layers += [nn.ZeroPad2d((0,-W%patch,0,-H%patch)), nn.Conv2d(C,widths[0],patch,stride=patch), nn.SiLU()]
             C,H,W,widths = widths[0],-(-H//patch),-(-W//patch),widths[1:] or widths

@@ -6,8 +6,10 @@
 __all__ = ['schedules', 'cosine_alpha_bar', 'linear_alpha_bar', 'NoiseSchedule']
 
 # %% ../nbs/02_schedule.ipynb #c003
-import math, numbers, torch
+import math
+import torch
 from torch import nn, Tensor
+from .check import check_choice, check_number, refusal
 
 # %% ../nbs/02_schedule.ipynb #c005
 def cosine_alpha_bar(
@@ -39,11 +41,10 @@ class NoiseSchedule(nn.Module):
         prediction:str="v",   # what the network's output means: "v", "eps" or "x0"
     ):
         super().__init__()
-        if not isinstance(kind,str) or kind not in schedules: raise ValueError(f"kind: expected one of {list(schedules)}, got {kind!r}")
-        if prediction not in ("v","eps","x0"): raise ValueError(f"prediction: expected 'v', 'eps' or 'x0', got {prediction!r}")
-        if isinstance(T,bool) or not (isinstance(T,int) and 2<=T<=100_000): raise ValueError(f"T: expected an integer from 2 to 100000, got {T!r}")
-        self.kind,self.T,self.prediction = kind,T,prediction
-        self.register_buffer("alpha_bar", schedules[kind](T).float(), persistent=False)
+        self.kind = check_choice("kind",kind,schedules)
+        self.prediction = check_choice("prediction",prediction,("v","eps","x0"))
+        self.T = check_number("T",T,2,100_000,whole=True)
+        self.register_buffer("alpha_bar", schedules[kind](self.T).float(), persistent=False)
 
     def at(self,
         t:Tensor, # integer timesteps, -1 (clean) … T-1, (N,)
@@ -57,7 +58,7 @@ class NoiseSchedule(nn.Module):
         eps:Tensor, # standard normal noise, like `x_0`
     ) -> Tensor:    # x_t, like `x_0`
         "Forward process q(x_t | x_0) (Ho et al. 2020, eq. 4)"
-        if eps.shape!=x_0.shape: raise ValueError(f"eps: expected the shape of x_0, {tuple(x_0.shape)}, got {tuple(eps.shape)}")
+        if eps.shape!=x_0.shape: raise refusal("eps",f"the shape of x_0, {tuple(x_0.shape)}",tuple(eps.shape))
         a = self.at(t)
         return a.sqrt()*x_0 + (1-a).sqrt()*eps
 
@@ -88,11 +89,8 @@ class NoiseSchedule(nn.Module):
         last:int=None,   # the noisiest timestep; T-1 if not given
     ) -> Tensor:         # ascending integers from -1 (clean) to `last`, (steps+1,)
         "Respacing: evenly spaced timesteps for a short trajectory; read backwards to sample, forwards to invert"
-        last = self.T-1 if last is None else last
-        for k,v in dict(last=last,steps=steps).items():
-            if isinstance(v,bool) or not isinstance(v,numbers.Integral): raise ValueError(f"{k}: expected an integer, got {v!r}")
-        if not 0<=last<self.T: raise ValueError(f"last: expected 0 … {self.T-1}, got {last!r}")
-        if not 1<=steps<=last+1: raise ValueError(f"steps: expected 1 … {last+1}, got {steps!r}")
+        last = check_number("last",self.T-1 if last is None else last,0,self.T-1,whole=True)
+        steps = check_number("steps",steps,1,last+1,whole=True)
         return torch.linspace(-1, last, steps+1, dtype=torch.float64).round().long().to(self.alpha_bar.device)
 
     def extra_repr(self): return f"{self.kind}, T={self.T}, prediction={self.prediction}"
