@@ -6,9 +6,11 @@
 __all__ = ['kl_normal', 'LabelPrior']
 
 # %% ../nbs/05_prior.ipynb #c003
-import math, torch
-from torch import Tensor
-from .data.core import LabelScale
+import math
+import torch
+from torch import nn, Tensor
+from .check import check_number, refusal
+from .data.core import LabelScale, to_raw, to_unit
 
 # %% ../nbs/05_prior.ipynb #c006
 def kl_normal(
@@ -22,45 +24,76 @@ def kl_normal(
     return 0.5*(((mean-prior_mean)**2+logvar.exp())/prior_std**2 + r - 1)
 
 # %% ../nbs/05_prior.ipynb #c011
-class LabelPrior:
+class LabelPrior(nn.Module):
     "p(z|y): block i of `z` is near label i, brought to [-1,1]"
     def __init__(self,
-        scale:LabelScale,  # raw label units to [-1,1]
-        d:int,             # numbers per variable
-        sigma:float=0.02,  # standard deviation, in units of `z`; the resolution of an intervention
-        categories:dict=None, # index of a variable -> its number of categories, at most `d`; the others are numbers
+        scale:LabelScale,     # raw label units to [-1,1]
+        d:int,                # numbers per variable
+        sigma:float=0.02,     # standard deviation, in units of `z`; resolution of an intervention
+        categories:dict=None, # index of a variable -> its number of categories, at most `d`
     ):
-        if isinstance(sigma,bool) or not isinstance(sigma,(int,float)) or not 0<sigma<=1: raise ValueError(f"sigma: expected a number in (0, 1], got {sigma!r}")
-        self.scale,self.d,self.sigma,self.categories = scale,d,sigma,dict(categories or {})
+        super().__init__()
+        self.d,self.sigma = d,check_number("sigma",sigma,above=0,hi=1)
+        self.categories = dict(categories or {})
         for i,k in self.categories.items():
-            if not 2<=k<=d: raise ValueError(f"categories[{i}]: expected 2 to d={d} of them, got {k}")
+            if not 2<=k<=d: raise refusal(f"categories[{i}]",f"2 to d={d} of them",k)
+        self.register_buffer("lo",scale.lo.clone())
+        self.register_buffer("hi",scale.hi.clone())
+        self.register_buffer("seen",torch.full((2,len(scale.lo)),math.nan,dtype=torch.float64))
+
+    @property
+    def scale(self) -> LabelScale:
+        "Raw label units to [-1,1]"
+        return LabelScale(self.lo,self.hi)
+    @scale.setter
+    def scale(self, s):
+        if s.lo.shape!=self.lo.shape: raise refusal("scale",f"{len(self.lo)} variables",len(s.lo))
+        self.lo.copy_(s.lo)
+        self.hi.copy_(s.hi)
+
+    def _apply(self, fn, recurse=True):
+        "Moves with the model, but keeps its 64 bits where the device has them"
+        for k,v in self._buffers.items():
+            device = fn(torch.empty(0,device=v.device)).device
+            wide = torch.float32 if device.type=="mps" else torch.float64
+            self._buffers[k] = torch.empty_like(v,device=device) if v.is_meta else v.to(device,wide)
+        return self
 
     def code(self,
         i:int,     # a variable with categories
     ) -> Tensor:   # (categories, d)
-        "What the block of each category is: +1 at its place, -1 at the places of the others, 0 behind"
+        "The block of each category: +1 at its place, -1 at those of the others, 0 behind"
         k = self.categories[i]
-        return torch.cat([2*torch.eye(k)-1,torch.zeros(k,self.d-k)],1)
+        own = 2*torch.eye(k,dtype=torch.float32)-1
+        return torch.cat([own,own.new_zeros(k,self.d-k)],1).to(self.lo.device)
 
     def mean(self,
         y:Tensor,  # labels, raw units, (N, n_vars); nan where missing
     ) -> Tensor:   # μ(y), (N, n_vars, d); nan where missing
         "Where the prior expects `z`; ValueError for a category there is not"
-        mean = self.scale.to_unit(y)[...,None].expand(*y.shape,self.d)
+        mean = to_unit(y,self.lo,self.hi)[...,None].expand(*y.shape,self.d)
         if not self.categories: return mean
         mean = mean.clone()
-        for i,k in self.categories.items():
-            c = y[...,i]; known = ~c.isnan(); at = c.nan_to_num()
-            if not ((at>=0)&(at<k)&(at==at.floor())).all(): raise ValueError(f"y: expected positions of categories, 0 … {k-1}, in column {i}, got {c[known].min():g} … {c[known].max():g}")
-            mean[...,i,:] = torch.where(known[...,None],self.code(i).to(mean)[at.long()],float("nan"))
+        for i in self.categories:
+            known,at = ~y[...,i].isnan(),self._positions(i,y[...,i])
+            mean[...,i,:] = torch.where(known[...,None],self.code(i).to(mean)[at],math.nan)
         return mean
+
+    def _positions(self, i, c):
+        "Positions of categories as integers, 0 where missing; checked where that does not make a GPU wait"
+        at,k = c.nan_to_num(),self.categories[i]
+        if at.device.type=="cpu" and not ((at>=0)&(at<k)&(at==at.floor())).all():
+            span = f"{c[~c.isnan()].min():g} … {c[~c.isnan()].max():g} in column {i}"
+            raise refusal("y",f"positions of categories, 0 … {k-1}",span)
+        return at.long()
 
     def labels(self,
         z:Tensor,  # causal variables, (N, n_vars, d)
-    ) -> Tensor:   # raw units, positions of categories, (N, n_vars)
-        "The labels for which `z` is most likely: the mean of each block, in raw units; the category with the nearest code"
-        y = self.scale.to_raw(z.mean(-1))
-        for i,k in self.categories.items(): y[...,i] = z[...,i,:k].argmax(-1).to(y)   # all codes are of one length
+    ) -> Tensor:   # raw units, positions of categories, float64 (N, n_vars)
+        "The labels for which `z` is most likely: the mean of each block; the category with the nearest code"
+        y = to_raw(z.mean(-1),self.lo,self.hi)
+        for i,k in self.categories.items():
+            y[...,i] = z[...,i,:k].argmax(-1).to(y)   # all codes are of one length
         return y
 
     def kl_u(self,

@@ -43,7 +43,7 @@ class LabelScale:
         lo, # raw value that becomes -1, (n_vars,)
         hi, # raw value that becomes +1, (n_vars,)
     ):
-        self.lo,self.hi = (torch.as_tensor(v,dtype=torch.float64).detach().cpu() for v in (lo,hi))
+        self.lo,self.hi = (torch.as_tensor(v,dtype=torch.float64,device="cpu").detach() for v in (lo,hi))
         if self.lo.ndim!=1 or self.lo.shape!=self.hi.shape:
             shapes = f"shapes {tuple(self.lo.shape)} and {tuple(self.hi.shape)}"
             raise refusal("lo and hi","one number per variable",shapes)
