@@ -7,6 +7,9 @@ __all__ = []
 
 # %% ../nbs/15_all.ipynb #c004
 from .graph import *
+from .check import *
+from .joints import *
+from .images import *
 from .data.core import *
 from .data.pendulum import *
 from .data.morphomnist import *
@@ -15,13 +18,14 @@ from .data.circuit3d import *
 from .data.folder import *
 from .schedule import *
 from .unet import *
+from .sampling import *
+from .decoder import *
 from .encoder import *
 from .prior import *
+from .files import *
 from .model import *
 from .training import *
-from .abduction import *
-from .intervention import *
-from .guidance import *
+from .baselines.diffscm import *
 from .explore import *
 from .cli import *
 from .bench import *

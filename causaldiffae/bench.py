@@ -15,14 +15,14 @@ from fastcore.script import call_parse
 from torch import nn, Tensor
 from torch.nn import functional as F
 from .data.pendulum import pendulum
-from .data.core import CausalDataset, from_uint8
+from .data.core import CausalDataset
+from .images import from_uint8
 from .data.morphomnist import measure, morphomnist, read_morphomnist
 from .graph import CausalGraph
 from .unet import UNet
 from .model import CausalDiffAE
 from .training import EMA, pick_dtype
-from .abduction import reconstruction_error
-import causaldiffae.intervention   # its page adds `counterfactual` to the model
+
 
 # %% ../nbs/14a_bench.ipynb #c005
 class _Diffusers(nn.Module):

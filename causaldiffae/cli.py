@@ -11,15 +11,13 @@ from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse
 from tqdm import tqdm
-from .data.core import check_images, show_images, to_uint8
+from .images import check_images, show_images, to_uint8
 from .data.pendulum import pendulum
 from .data.circuit import circuit
 from .data.morphomnist import measure, morphomnist
 from .data.folder import Problems, from_folder
-from .model import CausalDiffAE
+from .model import Abducted, CausalDiffAE
 from .training import Processes, fit
-from .abduction import Abducted
-import causaldiffae.intervention   # its page adds `counterfactual` to the model
 
 # %% ../nbs/14_cli.ipynb #c005
 def _command(f):

@@ -9,9 +9,8 @@ __all__ = ['difference', 'show_counterfactuals', 'Explorer', 'explore']
 import base64, io, math, time, torch, numpy as np
 from torch import Tensor
 from .graph import shift
-from .data.core import check_images, show_images, to_uint8
+from .images import check_images, show_images, to_uint8
 from .model import CausalDiffAE
-import causaldiffae.intervention   # its page adds `predict` to the model, the page before it `abduct`
 
 # %% ../nbs/13_explore.ipynb #c006
 def difference(
@@ -100,7 +99,7 @@ class Explorer:
         self.sliders = {n: slider(n,*o) for n,*o in zip(names,lo,hi,places)}
         self.toggles = {n: W.Checkbox(description="do",tooltip=f"Intervene on {n}: hold it at the slider's value, whatever its causes do",indent=False,layout={"width":"3.5em"}) for n in names}
         self.omega = W.FloatSlider(value=guidance,min=0,max=3,step=0.1,description="ω",continuous_update=False,style=wide,layout=below)
-        self.steps = W.IntSlider(value=steps,min=1,max=min(100,model.schedule.T),description="steps",continuous_update=False,style=wide,layout=below)
+        self.steps = W.IntSlider(value=steps,min=1,max=min(100,model.decoder.schedule.T),description="steps",continuous_update=False,style=wide,layout=below)
         self.reset = W.Button(description="Reset",tooltip="Undo every intervention and bring ω and steps back")
         self._notes = {n: W.Label() for n in names}
         self._pictures,self._graph,self._status = W.HTML(),W.HTML(),W.Label()

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from .check import check_choice, check_number, check_shape, check_tensor, described, refusal
-from .data.core import CausalDataset, LabelScale, label_range, to_unit
+from .data.core import CausalDataset, LabelScale, label_range
 from .decoder import Decoder, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
 from .graph import CausalGraph, parse_do
 from .images import check_images
-from .prior import LabelPrior
+from .prior import LabelPrior, Units
 from .sampling import Route, solvers
 from .schedule import NoiseSchedule, schedules
 
@@ -60,7 +60,7 @@ def joined(
     return Abducted(u,z,x_T,parts[0].route)
 
 def set_units(
-    prior:LabelPrior,   # whose scale and range are set
+    prior:Units,        # whose scale and range are set
     graph:CausalGraph,  # of the model
     image_shape,        # of the model, (C, H, W)
     data:CausalDataset, # to train on
@@ -106,9 +106,9 @@ class CausalCode(SavedModel):
     @property
     def trained(self) -> 'list|None':
         "Lowest and highest label seen in training, raw units, nan where none was known; None before"
-        return None if self.prior.seen.isnan().all() else self.prior.seen.tolist()
+        return self.prior.trained
     @trained.setter
-    def trained(self, v): self.prior.seen.copy_(torch.full_like(self.prior.seen,math.nan) if v is None else torch.as_tensor(v))
+    def trained(self, v): self.prior.trained = v
 
     @torch.no_grad()
     def encode(self,
@@ -127,8 +127,7 @@ class CausalCode(SavedModel):
     def _in_units(self, a):
         if a.index in self.prior.categories: return self.prior.code(a.index)[a.values.long().to(self.device)]
         lo,hi = self.prior.lo[a.index],self.prior.hi[a.index]
-        raw = a.values.to(lo)
-        v = to_unit(raw,lo,hi) if a.kind=="set" else (2*raw/(hi-lo)).float()
+        v = (self.prior.to_unit if a.kind=="set" else self.prior.to_step)(a.index,a.values.to(lo))
         if v.abs().max()<1e4: return v
         name,span = self.graph.names[a.index],f"{lo.item():g} … {hi.item():g}"
         raise refusal(f"do[{name!r}]",f"a value of the size of the labels, {span}","one ten thousand times as large")

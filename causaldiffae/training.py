@@ -10,7 +10,8 @@ import hashlib, importlib.util, inspect, json, math, os, shutil, sys, time, torc
 from pathlib import Path
 from torch import nn, Tensor
 from tqdm import tqdm
-from .model import check_number, read_tensors, write_tensors
+from .check import check_number
+from .files import read_tensors, write_tensors
 
 # %% ../nbs/07_training.ipynb #c006
 class EMA:

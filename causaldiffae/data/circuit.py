@@ -12,7 +12,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from torch import Tensor
 from ..graph import CausalGraph, parse_do
-from .core import CausalDataset, check_images, from_uint8, to_uint8
+from .core import CausalDataset
+from ..images import check_images, from_uint8, to_uint8
 
 # %% ../../nbs/01c_circuit.ipynb #c006
 circuit_graph = CausalGraph(dict(arm=[], blue=["arm"], green=["arm"], red=["arm","blue","green"]))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 from ..graph import CausalGraph
-from .core import CausalDataset, StoredImages
+from .core import CausalDataset
+from ..images import StoredImages
 from .morphomnist import cache_home
 
 # %% ../../nbs/01d_folder.ipynb #c006

@@ -18,7 +18,8 @@ from urllib.request import Request, urlopen
 from torch import Tensor
 from tqdm import tqdm
 from ..graph import CausalGraph, Action, parse_do
-from .core import CausalDataset, check_images, from_uint8
+from .core import CausalDataset
+from ..images import check_images, from_uint8
 
 # %% ../../nbs/01b_morphomnist.ipynb #c008
 morphomnist_graph = CausalGraph.from_edges("thickness->intensity")
