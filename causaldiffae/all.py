@@ -9,12 +9,13 @@ __all__ = []
 from .graph import *
 from .check import *
 from .joints import *
+from .files import *
 from .images import *
 from .data.core import *
 from .data.pendulum import *
 from .data.morphomnist import *
 from .data.circuit import *
-from .data.circuit3d import *
+from .data.circuit_files import *
 from .data.folder import *
 from .schedule import *
 from .unet import *
@@ -22,7 +23,6 @@ from .sampling import *
 from .decoder import *
 from .encoder import *
 from .prior import *
-from .files import *
 from .model import *
 from .training import *
 from .baselines.diffscm import *
