@@ -5,20 +5,28 @@
 # %% auto #0
 __all__ = ['morphomnist_graph', 'MNIST_MIRRORS', 'MNIST_MD5', 'draw_noise', 'solve_labels', 'abduct_noise', 'implied_intensity',
            'read_idx', 'read_mnist', 'read_morpho_labels', 'Morpho', 'read_morphomnist', 'cache_home', 'download_mnist',
-           'draw_digit', 'measure', 'Built', 'build_morphomnist', 'embedded_digits', 'DigitDataset', 'morphomnist']
+           'draw_digit', 'measure', 'Built', 'build_morphomnist', 'embedded_digits', 'DigitDataset', 'DigitTruth',
+           'morphomnist']
 
 # %% ../../nbs/01b_morphomnist.ipynb #c004
-import csv, gzip, hashlib, os, zlib, torch, numpy as np
-from concurrent.futures import ProcessPoolExecutor
+import csv
+import gzip
+import hashlib
+import os
+import zlib
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 from urllib.request import Request, urlopen
+import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
-from ..graph import CausalGraph, Action, parse_do
+from ..check import check_choice, check_number, described, need, refusal
 from .core import CausalDataset
+from ..files import whole
+from ..graph import CausalGraph, parse_do
 from ..images import check_images, from_uint8
 
 # %% ../../nbs/01b_morphomnist.ipynb #c008
@@ -49,10 +57,10 @@ def abduct_noise(
 ) -> Tensor:         # (n, 2), float64, as draw_noise gives it
     "The noise that explains the labels: the inverse of `solve_labels`"
     y = torch.as_tensor(labels).double()
-    if y.ndim!=2 or y.shape[1]!=2: raise ValueError(f"labels must be thickness and intensity, (n, 2); got shape {tuple(y.shape)}")
+    if y.ndim!=2 or y.shape[1]!=2: raise ValueError(f"labels: expected thickness and intensity, (n, 2), got shape {tuple(y.shape)}")
     t,i = y.T
     if not ((t>0.5) & (i>64) & (i<255)).all():
-        raise ValueError(f"labels must have thickness above 0.5 and intensity between 64 and 255, or no noise explains them; "
+        raise ValueError(f"labels: expected thickness above 0.5 and intensity between 64 and 255, or no noise explains them; "
                          f"got thickness {t.min():g} to {t.max():g}, intensity {i.min():g} to {i.max():g}")
     return torch.stack([t-0.5, 2*(torch.logit((i-64)/191)-2*t+5)], 1)
 
@@ -64,52 +72,78 @@ def implied_intensity(
     return solve_labels(abduct_noise(labels), parse_do(dict(thickness=thickness), morphomnist_graph, len(labels)))[:,1]
 
 # %% ../../nbs/01b_morphomnist.ipynb #c013
-def read_idx(
-    path,       # an IDX file of bytes, gzipped when its name ends in .gz
-) -> np.ndarray: # uint8, of the shape the file says
-    "One file of MNIST's format"
-    try:
-        with (gzip.open if str(path).endswith(".gz") else open)(path, "rb") as f: b = f.read()
-    except FileNotFoundError: raise ValueError(f"path must be an IDX file; there is no {path}") from None
-    except (OSError, EOFError, zlib.error) as e: raise ValueError(f"path must be a readable IDX file; {path}: {e}") from e
-    if b[:3]!=b"\0\0\x08" or len(b)<4+4*b[3]: raise ValueError(f"path must be an IDX file of bytes; {path} begins with {b[:4].hex(' ') or 'nothing'}")
-    shape = tuple(np.frombuffer(b, ">u4", b[3], 4).tolist())
-    start = 4+4*len(shape)
-    if len(b)-start!=np.prod(shape, dtype=np.int64): raise ValueError(f"path must be a whole IDX file; {path} announces {shape} and holds {len(b)-start} bytes")
-    return np.frombuffer(b, np.uint8, offset=start).reshape(shape).copy()
+_most_bytes = 2**30   # of one IDX file, unpacked: MNIST's largest has 47 MB
 
-_prefix = dict(train="train", test="t10k")
+def _unpacked(path, size=None):
+    "All bytes of a file, gzipped when its name ends in .gz; no more than `size`, or than one file may have"
+    limit = (_most_bytes if size is None else size)+1
+    with (gzip.open if str(path).endswith(".gz") else open)(path,"rb") as f: return f.read(limit)
+
+def read_idx(
+    path,        # an IDX file of bytes, gzipped when its name ends in .gz
+) -> np.ndarray: # uint8, of the shape the file says
+    "One file of MNIST's format; ValueError that names the file for one that is not whole"
+    path = Path(path)
+    if not path.is_file(): raise refusal("path","an IDX file",f"{path}, and there is no such file")
+    try: head = _unpacked(path,4+4*255)
+    except (OSError,EOFError,zlib.error) as e: raise refusal("path","a readable IDX file",f"{path}: {e}") from e
+    if head[:3]!=b"\0\0\x08" or len(head)<4 or len(head)<4+4*head[3]:
+        raise refusal("path","an IDX file of bytes",f"{path}, which begins with {head[:4].hex(' ') or 'nothing'}")
+    shape = tuple(np.frombuffer(head,">u4",head[3],4).tolist())
+    start,size = 4+4*len(shape),int(np.prod([float(v) for v in shape]))
+    most = min(_most_bytes,1100*path.stat().st_size+1000)   # deflate packs no tighter than 1:1032
+    if size>most: raise refusal("path","a whole IDX file",f"{path}, which announces {shape} in {path.stat().st_size} bytes")
+    try: b = _unpacked(path,start+size)
+    except (OSError,EOFError,zlib.error) as e: raise refusal("path","a readable IDX file",f"{path}: {e}") from e
+    if len(b)-start!=size:
+        raise refusal("path","a whole IDX file",f"{path}, which announces {shape} and holds {len(b)-start} bytes")
+    return np.frombuffer(b,np.uint8,offset=start).reshape(shape).copy()
+
+_prefix = dict(train="train",test="t10k")
 def _file(folder, split, what, suffix):
-    if split not in _prefix: raise ValueError(f"split must be 'train' or 'test'; got {split!r}")
-    stem = Path(folder)/f"{_prefix[split]}-{what}{suffix}"
-    for p in (Path(f"{stem}.gz"), stem):
-        if p.exists(): return p
-    raise ValueError(f"folder must hold {stem.name} or {stem.name}.gz; {folder} does not")
+    stem = Path(folder)/f"{_prefix[check_choice('split',split,_prefix)]}-{what}{suffix}"
+    for p in (Path(f"{stem}.gz"),stem):
+        if p.is_file(): return p
+    raise refusal("folder",f"a folder with {stem.name} or {stem.name}.gz",folder)
 
 def read_mnist(
-    folder,         # where the IDX files are
-    split="train",  # "train" (60,000) or "test" (10,000)
-) -> tuple:         # images, uint8 (N, 28, 28); digit class, uint8 (N,)
+    folder,            # where the IDX files are
+    split:str="train", # "train" (60,000) or "test" (10,000)
+) -> tuple:            # images, uint8 (N, 28, 28); digit class, uint8 (N,)
     "Plain MNIST from its IDX files"
-    images,digit = read_idx(_file(folder, split, "images", "-idx3-ubyte")),read_idx(_file(folder, split, "labels", "-idx1-ubyte"))
-    if images.shape!=(len(digit),28,28): raise ValueError(f"folder must hold 28×28 images, one per label; {folder} has {images.shape} and {len(digit)} labels")
+    images = read_idx(_file(folder,split,"images","-idx3-ubyte"))
+    digit = read_idx(_file(folder,split,"labels","-idx1-ubyte"))
+    if images.shape!=(len(digit),28,28):
+        raise refusal("folder","28×28 images, one per label",f"{images.shape} and {len(digit)} labels in {folder}")
     return images,digit
 
-def read_morpho_labels(
-    folder,         # where `train-morpho.csv` and `t10k-morpho.csv` are
-    split="train",  # "train" or "test"
-) -> Tensor:        # thickness (pixels) and intensity (0…255), float32 (N, 2)
-    "The published labels"
-    path = _file(folder, split, "morpho", ".csv")
-    with open(path, newline="") as f: rows = list(csv.DictReader(f))
-    missing = [c for c in ("index","thickness","intensity") if not rows or c not in rows[0]]
-    if missing: raise ValueError(f"folder must hold {path.name} with the columns index, thickness, intensity; {', '.join(missing)} missing in {path}")
+# %% ../../nbs/01b_morphomnist.ipynb #c014
+def _rows(path):
+    "The lines of a table as dictionaries, with their numbers"
     try:
-        index = [int(r["index"]) for r in rows]
-        y = torch.tensor([[float(r[c]) for c in morphomnist_graph.names] for r in rows])
-    except (TypeError, ValueError) as e: raise ValueError(f"folder must hold {path.name} with a number in every field; {path}: {e}") from None
-    if index!=list(range(len(rows))): raise ValueError(f"folder must hold {path.name} with rows 0, 1, 2, … in order; {path} has another order")
-    return y
+        with open(path,newline="",encoding="utf-8-sig") as f: return [(i,r) for i,r in enumerate(csv.DictReader(f),2)]
+    except (UnicodeDecodeError,csv.Error) as e: raise refusal("folder",f"a table in {path.name}",f"{path}: {e}") from None
+
+def read_morpho_labels(
+    folder,            # where `train-morpho.csv` and `t10k-morpho.csv` are
+    split:str="train", # "train" or "test"
+) -> Tensor:           # thickness (pixels) and intensity (0…255), float32 (N, 2)
+    "The published labels; ValueError that names the file and the line"
+    path = _file(folder,split,"morpho",".csv")
+    rows = _rows(path)
+    missing = [c for c in ("index","thickness","intensity") if not rows or c not in rows[0][1]]
+    if missing:
+        what = f"{path.name} with the columns index, thickness, intensity"
+        raise refusal("folder",what,f"{', '.join(missing)} missing in {path}")
+    y = np.empty((len(rows),2))
+    for k,(line,r) in enumerate(rows):
+        try: index,y[k] = int(r["index"]),[float(r[c]) for c in morphomnist_graph.names]
+        except (TypeError,ValueError,OverflowError) as e:
+            raise refusal("folder",f"{path.name} with a number in every field",f"{path}, line {line}: {e}") from None
+        if not np.isfinite(y[k]).all():
+            raise refusal("folder",f"{path.name} with a finite number in every field",f"{y[k].tolist()} in {path}, line {line}")
+        if index!=k: raise refusal("folder",f"{path.name} with rows 0, 1, 2, … in order",f"{index} in {path}, line {line}")
+    return torch.from_numpy(y).float()
 
 class Morpho(NamedTuple):
     "Images of digits with their labels"
@@ -118,24 +152,22 @@ class Morpho(NamedTuple):
     digit:np.ndarray  # which digit, uint8 (N,)
 
 def read_morphomnist(
-    folder,         # the published layout: IDX files and `*-morpho.csv`
-    split="test",   # "train" or "test"
+    folder,           # the published layout: IDX files and `*-morpho.csv`
+    split:str="test", # "train" or "test"
 ) -> Morpho:
     "Images, labels and digit classes of the published MorphoMNIST"
-    images,digit = read_mnist(folder, split)
-    y = read_morpho_labels(folder, split)
-    if len(y)!=len(images): raise ValueError(f"folder must hold one row of labels per image; {folder} has {len(y)} rows and {len(images)} images")
-    return Morpho(images, y, digit)
+    images,digit = read_mnist(folder,split)
+    y = read_morpho_labels(folder,split)
+    if len(y)!=len(images):
+        raise refusal("folder","one row of labels per image",f"{len(y)} rows and {len(images)} images in {folder}")
+    return Morpho(images,y,digit)
 
-# %% ../../nbs/01b_morphomnist.ipynb #c018
-_extra = "install it with `pip install causaldiffae[data]`"
-
+# %% ../../nbs/01b_morphomnist.ipynb #c019
 def cache_home() -> Path: # `$CAUSALDIFFAE_HOME`, or the platform's cache folder
     "Where downloads and built data sets are kept"
     if home := os.environ.get("CAUSALDIFFAE_HOME"): return Path(home).expanduser()
-    try: from platformdirs import user_cache_path
-    except ImportError as e: raise ImportError(f"the platform's cache folder needs platformdirs: {_extra}, or set CAUSALDIFFAE_HOME") from e
-    return user_cache_path("causaldiffae", appauthor=False)
+    platformdirs = need("platformdirs","data","the platform's cache folder, where CAUSALDIFFAE_HOME is not set,")
+    return platformdirs.user_cache_path("causaldiffae",appauthor=False)
 
 MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
 MNIST_MD5 = { # of the unpacked files
@@ -144,8 +176,11 @@ MNIST_MD5 = { # of the unpacked files
 
 def _md5(path):
     "MD5 of the unpacked content; None if it cannot be unpacked"
-    try: return hashlib.md5(gzip.decompress(Path(path).read_bytes())).hexdigest()
+    try: return hashlib.md5(_unpacked(Path(path))).hexdigest() if str(path).endswith(".gz") else _md5_part(path)
     except (OSError, EOFError, zlib.error): return None
+
+def _md5_part(path):
+    with gzip.open(path) as f: return hashlib.md5(f.read(_most_bytes+1)).hexdigest()
 
 def _fetch(url, part, timeout):
     "Bring `part` to the whole of `url`, continuing where it stops"
@@ -179,13 +214,10 @@ def download_mnist(
         else: raise OSError(f"{name} could not be downloaded into {folder}; call again to continue.\n  " + "\n  ".join(problems))
     return folder
 
-# %% ../../nbs/01b_morphomnist.ipynb #c022
+# %% ../../nbs/01b_morphomnist.ipynb #c023
 def _skimage():
-    try:
-        from scipy import ndimage
-        from skimage import morphology, transform
-    except ImportError as e: raise ImportError(f"MorphoMNIST needs scikit-image: {_extra}") from e
-    return ndimage,morphology,transform
+    parts = ("scipy.ndimage","skimage.morphology","skimage.transform")
+    return tuple(need(m,"data","drawing digits") for m in parts)
 
 _scale = 16 # the published enlargement
 
@@ -229,7 +261,7 @@ def _stroke_thickness(b):
     axis,dist = _skimage()[1].medial_axis(b, return_distance=True, rng=0)
     return 2*dist[axis].mean()/_scale
 
-# %% ../../nbs/01b_morphomnist.ipynb #c023
+# %% ../../nbs/01b_morphomnist.ipynb #c024
 def draw_digit(
     image:np.ndarray, # a digit, bright on black, uint8 (H, W)
     thickness:float,  # asked thickness of its stroke, pixels, above 0
@@ -237,22 +269,22 @@ def draw_digit(
     base=None,        # its present thickness, pixels, if known already; None: measure it
 ) -> tuple:           # the new image, uint8 (H, W); its present thickness, pixels
     "A digit with another stroke: the generator of Pawlowski et al. (2020), after Castro et al. (2019)"
-    if image.min()==image.max(): raise ValueError("image must show a stroke; got a flat image")
+    if image.min()==image.max(): raise ValueError("image must show a stroke, got a flat image")
     b = _stroke(image)
     if base is None: base = _stroke_thickness(b)
     r = int(_scale*abs(thickness-base)/2)
     b = _dilate(b, r) if thickness>=base else ~_dilate(~b, r)
-    if not b.any(): raise ValueError(f"thickness must leave something of the stroke; got {thickness:g} for a stroke of {base:.2f} pixels, of which nothing remains")
+    if not b.any(): raise ValueError(f"thickness: expected something of the stroke to be left, got {thickness:g} for a stroke of {base:.2f} pixels, of which nothing remains")
     x = (255*_reduce(b.astype(float), _scale)).astype(np.uint8)
     return (x*(np.float32(intensity)/np.median(x[_above_half(x.astype(float))]))).clip(0,255).astype(np.uint8), base
 
-# %% ../../nbs/01b_morphomnist.ipynb #c028
+# %% ../../nbs/01b_morphomnist.ipynb #c029
 def measure(
     images:Tensor, # one grey channel, bright on black, (N, 1, H, W) in [-1,1]
 ) -> Tensor:       # thickness (pixels) and intensity (0…255), float32 (N, 2); nan for a flat image
     "Thickness and intensity of the stroke, read off the picture"
     x = check_images(images)
-    if x.shape[1]!=1: raise ValueError(f"images must have one grey channel, (N, 1, H, W); got {tuple(x.shape)}")
+    if x.shape[1]!=1: raise ValueError(f"images: expected one grey channel, (N, 1, H, W), got {tuple(x.shape)}")
     ndimage,morphology,_ = _skimage()
     def one(x, s=4):
         if x.min()==x.max(): return [float("nan")]*2
@@ -260,11 +292,11 @@ def measure(
         return [2*ndimage.distance_transform_edt(b)[morphology.skeletonize(b)].mean()/s, np.median(x[_above_half(x)])]
     return torch.tensor([one(v) for v in ((x[:,0].detach().cpu().double()+1)*127.5).numpy()], dtype=torch.float32)
 
-# %% ../../nbs/01b_morphomnist.ipynb #c037
+# %% ../../nbs/01b_morphomnist.ipynb #c038
 _block = 250 # images per job and per cached file
 
 def _draw_block(images, labels, base):
-    out = [draw_digit(x, t, i, b) for x,(t,i),b in zip(images, labels.tolist(), base)]
+    out = [draw_digit(x,t,i,b) for x,(t,i),b in zip(images,labels.tolist(),base)]
     return np.stack([x for x,_ in out]),np.array([b for _,b in out])
 
 def _load_block(path):
@@ -273,64 +305,79 @@ def _load_block(path):
         with np.load(path, allow_pickle=False) as z: return z["images"],z["base"]
     except FileNotFoundError: return None
     except Exception as e: print(f"{path} is damaged ({e}) and is built again")   # zip, zlib, numpy and the file system each have their own error
-def _save_block(path, images, base):
-    tmp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(tmp, "wb") as f: np.savez_compressed(f, images=images, base=base)
-        os.replace(tmp, path)
-    finally: tmp.unlink(missing_ok=True)
 
 class Built(NamedTuple):
     "What `build_morphomnist` returns"
     images:np.ndarray # uint8 (N, H, W)
     base:np.ndarray   # thickness of the stroke before, pixels, (N,)
 
+def _strokes(images, labels, base):
+    "Digits and what is asked of them, checked: images, labels (N, 2), known thickness or None of each"
+    images,y = np.asarray(images),torch.as_tensor(labels).float()
+    if images.dtype!=np.uint8 or images.ndim!=3 or not len(images):
+        raise refusal("images","uint8 (N, H, W), N at least 1",described(images))
+    if y.shape!=(len(images),2):
+        raise refusal("labels",f"thickness and intensity, {(len(images),2)}",f"shape {tuple(y.shape)}")
+    good = y.isfinite().all() and (y[:,0]>0).all() and (y[:,1]>=0).all() and (y[:,1]<=255).all()
+    if not good:
+        spans = f"thickness {y[:,0].min():g} to {y[:,0].max():g}, intensity {y[:,1].min():g} to {y[:,1].max():g}"
+        raise refusal("labels","thickness above 0 and intensity 0 to 255",spans)
+    if base is not None and len(base)!=len(images):
+        raise refusal("base",f"one thickness per image, {len(images)}",len(base))
+    return images,y.numpy(),[None]*len(images) if base is None else list(base)
+
+# %% ../../nbs/01b_morphomnist.ipynb #c039
+def _drawn(blocks, n_workers):
+    "Each block drawn, in turn; by several processes that do not run the caller's script again"
+    n_workers = min(n_workers or os.cpu_count() or 1,len(blocks))
+    if n_workers<2: return (_draw_block(*b) for b in blocks)
+    joblib = need("joblib","data","drawing digits with several processes")
+    pool = joblib.Parallel(n_workers,backend="loky",return_as="generator",max_nbytes=None)
+    return pool(joblib.delayed(_draw_block)(*b) for b in blocks)
+
 def build_morphomnist(
-    images,         # base digits, bright on black, uint8 (N, H, W)
-    labels,         # asked thickness (pixels, above 0) and intensity (0…255), (N, 2)
-    base=None,      # thickness of the base digits, pixels, (N,); None: measure it
-    n_workers=None, # processes; None: one per processor
-    cache=None,     # folder that keeps finished blocks; None: keep nothing
-    progress=True,  # show a progress bar, if there is more than one block to draw
+    images,             # base digits, bright on black, uint8 (N, H, W)
+    labels,             # asked thickness (pixels, above 0) and intensity (0…255), (N, 2)
+    base=None,          # thickness of the base digits, pixels, (N,); None: measure it
+    n_workers:int=None, # processes; None: one per processor
+    cache=None,         # folder that keeps finished blocks; None: keep nothing
+    progress:bool=True, # show a progress bar, if there is more than one block to draw
 ) -> Built:
     "Every digit brought to its own thickness and intensity"
-    images,y = np.asarray(images),torch.as_tensor(labels).float()
-    if images.dtype!=np.uint8 or images.ndim!=3 or not len(images): raise ValueError(f"images must be uint8 (N, H, W), N at least 1; got {images.dtype} of shape {images.shape}")
-    if y.shape!=(len(images),2): raise ValueError(f"labels must be thickness and intensity, {(len(images),2)}; got shape {tuple(y.shape)}")
-    if not (y.isfinite().all() and (y[:,0]>0).all() and (y[:,1]>=0).all() and (y[:,1]<=255).all()):
-        raise ValueError(f"labels must have thickness above 0 and intensity 0 to 255; got thickness {y[:,0].min():g} to {y[:,0].max():g}, intensity {y[:,1].min():g} to {y[:,1].max():g}")
-    if base is not None and len(base)!=len(images): raise ValueError(f"base must hold one thickness per image, {len(images)}; got {len(base)}")
-    y,known = y.numpy(),[None]*len(images) if base is None else list(base)
-    cuts = [slice(a, a+_block) for a in range(0, len(images), _block)]
+    images,y,known = _strokes(images,labels,base)
+    cuts = [slice(a,a+_block) for a in range(0,len(images),_block)]
+    blocks = [(images[c],y[c],known[c]) for c in cuts]
+    done = dict.fromkeys(range(len(cuts)))
     if cache is not None:
-        cache = Path(cache); cache.mkdir(parents=True, exist_ok=True)
-        def path(c): return cache/(hashlib.sha256(repr(("v1", images.shape[1:], known[c])).encode()+images[c].tobytes()+y[c].tobytes()).hexdigest()[:32]+".npz")
-    done = {k: _load_block(path(c)) for k,c in enumerate(cuts)} if cache is not None else {}
-    todo = [k for k in range(len(cuts)) if done.get(k) is None]
-    n_workers = min(n_workers or os.cpu_count() or 1, len(todo))
-    args = [[v[cuts[k]] for k in todo] for v in (images,y,known)]
-    pool = ProcessPoolExecutor(n_workers) if n_workers>1 else None
-    try:
-        results = zip(todo, (pool.map if pool else map)(_draw_block, *args))
-        with tqdm(total=len(images), initial=len(images)-sum(map(len,args[0])), desc="drawing digits", unit="image", disable=not progress or len(todo)<2) as bar:
-            for k,out in results:
-                done[k] = out; bar.update(len(out[0]))
-                if cache is not None: _save_block(path(cuts[k]), *out)
-    finally:
-        if pool: pool.shutdown(cancel_futures=True)
+        Path(cache).mkdir(parents=True,exist_ok=True)
+        paths = [Path(cache)/_key(*b) for b in blocks]
+        done = {k: _load_block(p) for k,p in enumerate(paths)}
+    todo = [k for k,v in done.items() if v is None]
+    bar = tqdm(total=sum(len(blocks[k][0]) for k in todo),desc="drawing digits",unit="image",
+               disable=not progress or len(todo)<2)
+    with bar:
+        for k,out in zip(todo,_drawn([blocks[k] for k in todo],n_workers)):
+            done[k] = out
+            bar.update(len(out[0]))
+            if cache is not None:
+                with whole(paths[k]) as part, open(part,"wb") as f: np.savez_compressed(f,images=out[0],base=out[1])
     return Built(*(np.concatenate([done[k][i] for k in range(len(cuts))]) for i in range(2)))
 
-# %% ../../nbs/01b_morphomnist.ipynb #c046
+def _key(images, labels, base):
+    "The name of a block's file, made from what is asked"
+    asked = repr(("v1",images.shape[1:],base)).encode()+images.tobytes()+labels.tobytes()
+    return hashlib.sha256(asked).hexdigest()[:32]+".npz"
+
+# %% ../../nbs/01b_morphomnist.ipynb #c048
 def embedded_digits(
     n=None,  # how many, at most 1,797; None: all
 ) -> tuple:  # images, uint8 (n, 28, 28); digit class, uint8 (n,)
     "scikit-learn's handwritten digits, drawn again along their centre line with a pen of 2.4 pixels"
-    try: from sklearn.datasets import load_digits
-    except ImportError as e: raise ImportError(f"the embedded digits need scikit-learn: {_extra}") from e
+    load_digits = need("sklearn.datasets","data","the embedded digits").load_digits
     ndimage,morphology,_ = _skimage()
     small,s = load_digits(),4
-    n = len(small.images) if n is None else n
-    if not 1<=n<=len(small.images): raise ValueError(f"n must be 1 to {len(small.images)}; got {n}")
+    most = len(small.images)
+    n = most if n is None else check_number("n",n,1,most,whole=True)
     def draw(x):
         x = np.pad(_resized(x, (20*s,20*s)), 4*s)
         x = ndimage.gaussian_filter(x, 0.7*s) - 0.9*ndimage.gaussian_filter(x, 2*s)
@@ -338,89 +385,135 @@ def embedded_digits(
         return (255*_reduce((ndimage.distance_transform_edt(~line)<=1.2*s).astype(float), s)).astype(np.uint8)
     return np.stack([draw(x) for x in small.images[:n]]),small.target[:n].astype(np.uint8)
 
-# %% ../../nbs/01b_morphomnist.ipynb #c052
+# %% ../../nbs/01b_morphomnist.ipynb #c054
 class DigitDataset(CausalDataset):
     "A `CausalDataset` that remembers which digit each image shows, in `digit`, int64 (N,)"
     def __init__(self, *args, digit, **kwargs):
-        super().__init__(*args, **kwargs)
+        super().__init__(*args,**kwargs)
         self.digit = torch.as_tensor(digit).long()
     def with_labels(self,
         labelled:float, # fraction of the train and valid rows that keep their labels
         seed:int=0,     # which ones
     ) -> 'DigitDataset':
         "The same data with fewer labels"
-        d = super().with_labels(labelled, seed)
+        d = super().with_labels(labelled,seed)
         d.__class__,d.digit = DigitDataset,self.digit
         return d
+
+def _framed(x, size):
+    "Bytes (N, 28, 28) as images (N, 1, size, size), with a black border"
+    a = size-28
+    return from_uint8(np.pad(x,((0,0),(a//2,a-a//2),(a//2,a-a//2))))
+
+class DigitTruth:
+    "What the generator answers: the same digit, the same noise, another thickness or intensity"
+    def __init__(self, digits, noise, base, shown, size, digit):
+        self.digits,self.noise,self.base,self.shown = digits,noise,base,shown
+        self.size,self.digit = size,digit
+    def __call__(self,
+        rows:Tensor, # of the data set, (n,)
+        actions=(),  # interventions, as parse_do returns them
+    ) -> tuple:      # images (n, 1, size, size), labels (n, 2), with `digit` (n, 3)
+        "Images and labels of these rows under an intervention"
+        for a in actions:
+            if a.index==2 and (a.values!=self.shown[rows]).any():
+                why = "nobody knows how the same hand would have written another"
+                raise refusal("do['digit']","each image's own digit",f"another one, and {why}")
+        y,i = solve_labels(self.noise[rows],actions),rows.numpy()
+        built = build_morphomnist(self.digits[i],y,self.base[i],n_workers=1,progress=False)
+        x = _framed(built.images,self.size)
+        return x,torch.cat([y,self.shown[rows,None].to(y)],1) if self.digit else y
+
+# %% ../../nbs/01b_morphomnist.ipynb #c055
+class _Source(NamedTuple):
+    "Digits of one origin: as they are shown, or to be drawn from noise"
+    digits:np.ndarray       # uint8 (N, 28, 28)
+    shown:np.ndarray        # which digit, (N,)
+    splits:object           # fractions, or a dict name -> rows
+    where:str               # for printing
+    noise:Tensor = None     # of the causal model, (N, 2); None: `digits` are drawn already
+    labels:np.ndarray = None
 
 def _first(parts, n, source):
     "The first `n` of train and test together, a seventh of them from the test file as in MNIST"
     sizes = [len(p[0]) for p in parts]
     if n is None: return parts
-    if not 20<=n<=sum(sizes): raise ValueError(f"n must be 20 to {sum(sizes)} images for source {source!r}; got {n}")
-    test = max(n-sizes[0], min(round(n/7), sizes[1]))
-    return [[v[:k] for v in p] for p,k in zip(parts, (n-test,test))]
+    n = check_number("n",n,whole=True)
+    if not 20<=n<=sum(sizes): raise refusal("n",f"20 to {sum(sizes)} images for source {source!r}",n)
+    test = max(n-sizes[0],min(round(n/7),sizes[1]))
+    return [[v[:k] for v in p] for p,k in zip(parts,(n-test,test))]
 
+def _files_splits(parts):
+    "Train, valid and test rows of a train file and a test file, one after the other"
+    train,test = (len(p[0]) for p in parts)
+    cut = train-train//10
+    return dict(train=torch.arange(cut),valid=torch.arange(cut,train),test=torch.arange(train,train+test))
+
+def _published(root, n):
+    parts = _first([read_morphomnist(root,s) for s in ("train","test")],n,"published")
+    images,y,shown = (np.concatenate(v) for v in zip(*parts))
+    return _Source(images,shown,_files_splits(parts),f"published files in {root}",labels=y)
+
+def _embedded(n, gen):
+    digits,shown = embedded_digits(n)
+    return _Source(digits,shown,(0.8,0.1,0.1),"scikit-learn's embedded digits",draw_noise(len(digits),gen))
+
+def _mnist(folder, labels, n, source, gen):
+    parts = [read_mnist(folder,s) for s in ("train","test")]
+    sizes = [len(p[0]) for p in parts]
+    if labels is None: noise = draw_noise(sum(sizes),gen).split(sizes)
+    else: noise = [abduct_noise(read_morpho_labels(labels,s)) for s in ("train","test")]
+    if sizes!=[len(v) for v in noise]:
+        raise refusal("labels","one row per MNIST image",f"{[len(v) for v in noise]} rows in {labels}")
+    parts = _first([(*p,v) for p,v in zip(parts,noise)],n,source)
+    digits,shown,noise = (np.concatenate(v) for v in zip(*parts))
+    where = f"MNIST in {folder}, labels "+("drawn" if labels is None else f"of {labels}")
+    return _Source(digits,shown,_files_splits(parts),where,torch.as_tensor(noise))
+
+def _which(root, source, labels):
+    "The source that the arguments name; ValueError where they contradict each other"
+    check_choice("source",source,("auto","digits","published","mnist","download"))
+    if root is not None and source!="download" and not Path(root).is_dir():
+        raise refusal("root","a folder",f"{root}, and there is no such folder")
+    if source=="auto":
+        published = root is not None and any(Path(root).glob("*-morpho.csv"))
+        source = "digits" if root is None else "published" if published else "mnist"
+    if source in ("published","mnist") and root is None: raise refusal("root",f"a folder for source {source!r}",None)
+    if labels is not None and source not in ("mnist","download"):
+        raise refusal("labels",f"None for source {source!r}, which has its own",repr(labels))
+    if source=="digits" and root is not None: raise refusal("root","None for source 'digits'",repr(root))
+    return source
+
+# %% ../../nbs/01b_morphomnist.ipynb #c056
 def morphomnist(
-    root=None,       # folder with the published files or with MNIST's IDX files; None: the embedded digits, or for "download" the folder `cache_home()/"mnist"`
-    n=None,          # images in all; None: as many as there are
-    size=28,         # height and width, at least 28; a black border is added
-    source="auto",   # "digits": embedded; "published": read from `root`; "mnist": built from the MNIST in `root`; "download": MNIST from the network, built; "auto": "digits" without `root`, else "published" if `root` holds `*-morpho.csv`, else "mnist"
-    labels=None,     # for "mnist" and "download": a folder with the published `*-morpho.csv`, used row by row; None: draw labels from the causal model
-    labelled=1.,     # fraction of the train and valid rows that keep their labels
-    seed=0,          # of drawn labels, of the embedded digits' splits, and of which labels are kept
-    n_workers=None,  # processes that draw; None: one per processor
-    cache=None,      # folder that keeps drawn images; None: `cache_home()/"morphomnist"`
-    digit=False,     # make the digit a third variable, a category without causes and effects
-) -> DigitDataset:   # variables thickness (pixels) and intensity (0…255), with `digit` also digit ("0" to "9"); `.digit` beside them
+    root=None,          # folder with the published files or MNIST's IDX files; None: the embedded digits
+    n:int=None,         # images in all; None: as many as there are
+    size:int=28,        # height and width, at least 28; a black border is added
+    source:str="auto",  # "digits", "published", "mnist", "download", or "auto": by what `root` holds
+    labels=None,        # for "mnist" and "download": folder with `*-morpho.csv`; None: labels are drawn
+    labelled:float=1.,  # fraction of the train and valid rows that keep their labels
+    seed:int=0,         # of drawn labels, of the embedded digits' splits, of which labels are kept
+    n_workers:int=None, # processes that draw; None: one per processor
+    cache=None,         # folder that keeps drawn images; None: `cache_home()/"morphomnist"`
+    digit:bool=False,   # make the digit a third variable, a category without causes and effects
+) -> DigitDataset:      # thickness (pixels), intensity (0…255), with `digit` also digit ("0" to "9")
     "Handwritten digits with thickness → intensity, the model of Pawlowski et al. (2020)"
-    sources = ("auto","digits","published","mnist","download")
-    if source not in sources: raise ValueError(f"source must be one of {', '.join(sources)}; got {source!r}")
-    if not isinstance(size, int) or size<28: raise ValueError(f"size must be a whole number of pixels, at least 28; got {size!r}")
-    if root is not None and source!="download" and not Path(root).is_dir(): raise ValueError(f"root must be a folder; there is no {root}")
-    if source=="auto": source = "digits" if root is None else "published" if any(Path(root).glob("*-morpho.csv")) else "mnist"
-    if source in ("published","mnist") and root is None: raise ValueError(f"root must be a folder for source {source!r}; got None")
-    if labels is not None and source not in ("mnist","download"): raise ValueError(f"labels must be None for source {source!r}, which has its own; got {labels!r}")
-    if source=="digits" and root is not None: raise ValueError(f"root must be None for source 'digits'; got {root!r}")
-
-    if source=="published":
-        parts = _first([read_morphomnist(root, s) for s in ("train","test")], n, source)
-        images,y,shown = (np.concatenate(v) for v in zip(*parts))
-        base = noise = None
-    else:
-        gen = torch.Generator().manual_seed(seed)
-        if source=="digits":
-            images,shown = embedded_digits(n)
-            noise = draw_noise(len(images), gen)
-        else:
-            folder = download_mnist(root) if source=="download" else root
-            parts = [read_mnist(folder, s) for s in ("train","test")]
-            if labels is None: noise = draw_noise(sum(len(p[0]) for p in parts), gen).split([len(p[0]) for p in parts])
-            else: noise = [abduct_noise(read_morpho_labels(labels, s)) for s in ("train","test")]
-            if [len(p[0]) for p in parts]!=[len(v) for v in noise]: raise ValueError(f"labels must hold one row per MNIST image; {labels} has {[len(v) for v in noise]} rows")
-            parts = _first([(*p,v) for p,v in zip(parts, noise)], n, source)
-            images,shown,noise = (np.concatenate(v) for v in zip(*parts))
-            noise = torch.as_tensor(noise)
-        y,digits = solve_labels(noise),images
-        images,base = build_morphomnist(digits, y, n_workers=n_workers, cache=cache_home()/"morphomnist" if cache is None else cache)
-
-    def framed(x):
-        a = size-28; x = np.pad(x, ((0,0),(a//2,a-a//2),(a//2,a-a//2)))
-        return from_uint8(x)
-    shown = torch.from_numpy(shown)
-    y = torch.as_tensor(y); labelled_y = torch.cat([y,shown[:,None].to(y)], 1) if digit else y
-    def truth(rows, actions):
-        for a in actions:
-            if a.index==2 and (a.values!=shown[rows]).any(): raise ValueError("do['digit'] must be each image's own digit: nobody knows how the same hand would have written another")
-        cf = solve_labels(noise[rows], actions)
-        x = framed(build_morphomnist(digits[rows.numpy()], cf, base[rows.numpy()], n_workers=1, progress=False).images)
-        return x,torch.cat([cf,shown[rows,None].to(cf)], 1) if digit else cf
-    if source=="digits": splits = (0.8,0.1,0.1)
-    else:
-        train,test = (len(p[0]) for p in parts)
-        splits = dict(train=torch.arange(train-train//10), valid=torch.arange(train-train//10, train), test=torch.arange(train, train+test))
-    where = {"digits": "scikit-learn's embedded digits", "published": f"published files in {root}"}.get(source) or f"MNIST in {folder}, labels " + ("drawn" if labels is None else f"of {labels}")
-    graph = CausalGraph.from_edges("thickness->intensity, digit", categories={"digit": list("0123456789")}) if digit else morphomnist_graph
-    data = DigitDataset(graph, framed(images), labelled_y, digit=shown, splits=splits, seed=seed, labelled=labelled, name="morphomnist", truth=None if base is None else truth)
-    print(f"morphomnist: {len(data):,} images from {where}")
+    source,size = _which(root,source,labels),check_number("size",size,28,4096,whole=True)
+    gen = torch.Generator().manual_seed(check_number("seed",seed,0,whole=True))
+    if source=="published": s = _published(root,n)
+    elif source=="digits": s = _embedded(n,gen)
+    else: s = _mnist(download_mnist(root) if source=="download" else root,labels,n,source,gen)
+    shown,images,truth = torch.from_numpy(s.shown),s.digits,None
+    y = torch.as_tensor(s.labels) if s.noise is None else solve_labels(s.noise)
+    if s.noise is not None:
+        kept = cache_home()/"morphomnist" if cache is None else cache
+        images,base = build_morphomnist(s.digits,y,n_workers=n_workers,cache=kept)
+        truth = DigitTruth(s.digits,s.noise,base,shown,size,digit)
+    graph = morphomnist_graph
+    if digit:
+        graph = CausalGraph.from_edges("thickness->intensity, digit",categories={"digit": list("0123456789")})
+        y = torch.cat([y,shown[:,None].to(y)],1)
+    data = DigitDataset(graph,_framed(images,size),y,digit=shown,splits=s.splits,seed=seed,
+                        labelled=labelled,name="morphomnist",truth=truth)
+    print(f"morphomnist: {len(data):,} images from {s.where}")
     return data
