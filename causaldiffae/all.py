@@ -24,11 +24,12 @@ from .decoder import *
 from .encoder import *
 from .prior import *
 from .model import *
+from .step import *
+from .checkpoints import *
 from .training import *
 from .baselines.diffscm import *
 from .explore import *
 from .cli import *
-from .bench import *
 
 # %% ../nbs/15_all.ipynb #c006
 __all__ = [o for o in dir() if not o.startswith("_")]
