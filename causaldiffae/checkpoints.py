@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 from .check import need, refusal
-from .files import _read, whole, write_tensors
+from .files import _read, atomic, write_tensors
 from .images import StoredImages
 from .step import Run
 
@@ -90,7 +90,7 @@ def log_csv(
     def log(run:Run):
         if len(run.history)==done[0] or run.procs.rank: return
         columns = list(dict.fromkeys(k for h in run.history for k in h))
-        with whole(path) as part, open(part,"w",newline="",encoding="utf-8") as f:
+        with atomic(path) as part, open(part,"w",newline="",encoding="utf-8") as f:
             table = csv.DictWriter(f,columns)
             table.writeheader()
             table.writerows(run.history)
@@ -252,7 +252,7 @@ def check_place(
     if path.exists() and not resume:
         raise refusal("checkpoint","a new file, or resume=True to go on with the run in it",f"{str(path)!r}, which exists")
     class Enough(Exception): pass
-    with contextlib.suppress(Enough), whole(path.with_name(f"{path.name}.try")): raise Enough
+    with contextlib.suppress(Enough), atomic(path.with_name(f"{path.name}.try")): raise Enough
 
 # %% ../nbs/06b_checkpoints.ipynb #c012
 @contextlib.contextmanager

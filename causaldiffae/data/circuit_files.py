@@ -18,7 +18,7 @@ from torch import Tensor
 from ..check import check_choice, check_number, need, refusal
 from .circuit import _grey, circuit_graph, circuit_labels, circuit_noise, circuit_pressed, render_circuit
 from .core import CausalDataset
-from ..files import whole
+from ..files import atomic
 from ..graph import parse_do
 from ..images import from_uint8, to_uint8
 
@@ -51,7 +51,7 @@ def write_circuit(
     arrays = dict(original_latents=pairs(before, after), epsilon=pairs(noise, circuit_noise(after)),
         imgs=np.array(list(zip(draw(before), draw(after)))), pressed=pairs(*(circuit_pressed(y[:,0]) for y in (before,after))),
         intervention_labels=target, intervention_masks=target[:,None]==np.arange(1,5))
-    with whole(path) as part, open(part,"wb") as f: np.savez(f,**arrays)
+    with atomic(path) as part, open(part,"wb") as f: np.savez(f,**arrays)
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c007
 _layout = dict(original_latents=("f",(2,4)), epsilon=("f",(2,4)), imgs=("S",(2,)), pressed=("f",(2,3)),

@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 from ..check import check_choice, check_number, described, need, refusal
 from .core import CausalDataset
-from ..files import whole
+from ..files import atomic
 from ..graph import CausalGraph, parse_do
 from ..images import check_images, from_uint8
 
@@ -360,7 +360,7 @@ def build_morphomnist(
             done[k] = out
             bar.update(len(out[0]))
             if cache is not None:
-                with whole(paths[k]) as part, open(part,"wb") as f: np.savez_compressed(f,images=out[0],base=out[1])
+                with atomic(paths[k]) as part, open(part,"wb") as f: np.savez_compressed(f,images=out[0],base=out[1])
     return Built(*(np.concatenate([done[k][i] for k in range(len(cuts))]) for i in range(2)))
 
 def _key(images, labels, base):
