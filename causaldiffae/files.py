@@ -152,8 +152,7 @@ class SavedModel(nn.Module):
         path, # a file `save` made
     ): # the model
         "The model in a file, ready to use; ValueError if the file is not such a model, whole and unaltered"
-        model = load_model(path,cls.__name__)
-        return model
+        return load_model(path,None if cls is SavedModel else cls.__name__)
 
     @classmethod
     def from_pretrained(cls,

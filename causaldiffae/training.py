@@ -138,8 +138,9 @@ def fit(
         if keeper.failed: raise keeper.failed
     except FloatingPointError as e: raise FloatingPointError(f"{e}; {keeper.where()}") from None
     except KeyboardInterrupt:
-        if not run.stop: keeper.keep(run)                # raised by the model itself
-        raise
+        if run.stop: raise
+        keeper.keep(run)                                 # raised by the model itself
+        raise KeyboardInterrupt(keeper.where()) from None
     finally:
         bar.close()
         finish(run)
