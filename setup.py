@@ -35,7 +35,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence', f"Natural Language :: {cfg['language']}"]
         + [f'Programming Language :: Python :: {o}' for o in pythons],
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path']+'.*']),
-    package_data={cfg['lib_name']: ['weights/*.safetensors']},
+    package_data={cfg['lib_name']: ['weights/*.safetensors','py.typed']},
     python_requires='>='+cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require=extras,

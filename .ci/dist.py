@@ -23,11 +23,13 @@ def modules(fastcore):
     extras = [o for o in ('skimage','sklearn','ipywidgets','accelerate','mujoco','nbdev') if find_spec(o)]
     if extras: sys.exit(f'{extras} should not be installed here')
     import causaldiffae
+    missing = [o for o in causaldiffae.__all__ if o.startswith('_') is False and not hasattr(causaldiffae, o)]
+    if missing: sys.exit(f'causaldiffae lacks {missing}')
     names = [o.name for o in pkgutil.walk_packages(causaldiffae.__path__, 'causaldiffae.')]
     for o in names: importlib.import_module(o)
     print(f"{len(names)} modules, fastcore {version('fastcore')}: {' '.join(o.partition('.')[2] for o in names)}")
 
-def speed(runs=7, limit=0.2):
+def speed(runs=7, limit=0.05):
     code = 'import time,torch; t=time.perf_counter(); import {}; print(time.perf_counter()-t)'
     def median(name, runs): return statistics.median(float(subprocess.check_output([sys.executable,'-c',code.format(name)])) for _ in range(runs))
     quick = median('causaldiffae', runs)
