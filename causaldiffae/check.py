@@ -81,7 +81,8 @@ def check_shape(
     "The shape of one image; ValueError otherwise"
     try: shape = tuple(check_number(name,s,1,whole=True) for s in image_shape)
     except (TypeError,ValueError): shape = ()
-    if len(shape)!=3: raise refusal(name,"three positive whole numbers (channels, height, width)",described(image_shape))
+    if len(shape) != 3:
+        raise refusal(name, "three positive whole numbers (channels, height, width)", described(image_shape))
     return shape
 
 # %% ../nbs/00a_check.ipynb #c015
@@ -95,4 +96,6 @@ def need(
     except ImportError as e:
         library = module.partition(".")[0]
         if e.name and e.name.partition(".")[0]!=library: raise   # it is there, and something in it is broken
-        raise ImportError(f"{who} needs {library}, which is not installed: pip install causaldiffae[{extra}]",name=e.name) from None
+        raise ImportError(
+            f"{who} needs {library}, which is not installed: pip install causaldiffae[{extra}]", name=e.name
+        ) from None

@@ -27,7 +27,7 @@ class NoisyPredictor(nn.Module):
     "p(y | x_t, t) for every variable of a graph, on images at any noise level"
     def __init__(self,
         image_shape,         # (C, H, W)
-        heads:tuple,         # outputs of each variable: number of classes, or 1 for a number (mean; a log-variance is added)
+        heads:tuple,         # of each variable: number of classes, or 1 for a number
         widths=(32,64,96),   # channels, each at half the resolution of the one before
         emb:int=128,         # size of the time embedding
     ):
@@ -145,7 +145,8 @@ def number_of_classes(
     graph:CausalGraph, # whose categories are known
 ) -> dict:             # of all variables that have classes
     "Checked: ValueError for an unknown variable or a number below 2"
-    if not isinstance(classes,dict|None): raise refusal("classes","a dict, variable → number of classes",described(classes))
+    if not isinstance(classes, dict | None):
+        raise refusal("classes", "a dict, variable → number of classes", described(classes))
     own = {v: len(cs) for v,cs in graph.categories.items()}
     for v in classes or {}: graph.index(v)
     return {v: check_number(f"classes[{v!r}]",n,2,whole=True) for v,n in {**(classes or {}),**own}.items()}

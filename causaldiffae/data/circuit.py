@@ -117,7 +117,9 @@ def _scene(size):
     paint(((dist((0.5,0.12))-_reach).abs()<0.006) & (torch.atan2(X-0.5, Y-0.12).abs()<_half_arc), rgb(0.45,0.42,0.40))
     for b,l in zip(buttons, lamps): paint(wire(b, l, 0.010), black)                # button → its lamp
     for l in lamps[:2]: paint(wire(l, lamps[2], 0.007), black)                     # blue → red, green → red
-    for b,c in zip(buttons, colour): paint(dist(b)<0.068, black); paint(dist(b)<0.054, 0.15+0.75*c)
+    for b,c in zip(buttons, colour):
+        paint(dist(b)<0.068, black)
+        paint(dist(b)<0.054, 0.15+0.75*c)
     for l in lamps: paint(dist(l)<0.105, black)
     light = torch.stack([0.58+0*table]+[c*0.34/(1+dist(l)**2/0.08) for c,l in zip(colour, lamps)])
     scene = light*table+torch.stack([0*table]+[c*0.14*torch.exp(-dist(l)**2/0.045) for c,l in zip(colour, lamps)])
@@ -156,10 +158,15 @@ def _render(y, size):
         else: grey.add_(a*g)
     def tube(d, r): over(d, r, 0.95-0.45*(d/r).square_().clamp_(max=1))
     def joint(x, y, r):
-        d = disc(x, y); over(d, r, 0.2); over(d, 0.6*r, 0, 0.9)
+        d = disc(x, y)
+        over(d, r, 0.2)
+        over(d, 0.6*r, 0, 0.9)
     over(disc(sx, sy), 0.085, 0.3)
-    tube(bar(*lower), 0.030); joint(tx, ty, 0.036)
-    tube(bar(*upper), 0.040); joint(sx, sy, 0.052); joint(ex, ey, 0.048)
+    tube(bar(*lower), 0.030)
+    joint(tx, ty, 0.036)
+    tube(bar(*upper), 0.040)
+    joint(sx, sy, 0.052)
+    joint(ex, ey, 0.048)
     def lit(maps):
         blue,green,red = y[:,1:,None,None,None].unbind(1)
         return maps[0]+blue*maps[1]+green*maps[2]+red*maps[3]
@@ -193,7 +200,7 @@ def _small(x): # for the arm 32 pixels are enough
 
 @lru_cache(maxsize=4)
 def _ruler(size, channels):
-    "Pixels of the lamps, dark scene and pseudo-inverse there; and S₀ … S₃ for 101 positions of the arm, (101, 4, pixels)"
+    "Pixels of the lamps, dark scene and pseudo-inverse there; S₀ … S₃ for 101 positions of the arm"
     at = (torch.arange(size)+0.5)/size
     lx,ly = _on_arc(_button, 0.72)
     near = sum((at-x)**2+(at[:,None]-y)**2<0.055**2 for x,y in zip(lx,ly))>0

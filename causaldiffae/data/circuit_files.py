@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..check import check_choice, check_number, need, refusal
-from .circuit import _grey, circuit_graph, circuit_labels, circuit_noise, circuit_pressed, render_circuit
+from causaldiffae.data.circuit import (
+    _grey,
+    circuit_graph,
+    circuit_labels,
+    circuit_noise,
+    circuit_pressed,
+    render_circuit,
+)
 from .core import CausalDataset
 from ..files import atomic
 from ..graph import parse_do
@@ -45,12 +52,19 @@ def write_circuit(
         after[rows] = circuit_labels(noise[rows], parse_do(do, circuit_graph, len(rows)))
     def pairs(a, b): return np.stack([a.double().numpy()[:,::-1],b.double().numpy()[:,::-1]], 1)
     def jpeg(x):
-        f = io.BytesIO(); Image.fromarray(x).save(f, "JPEG", quality=95, subsampling=0); return f.getvalue()
+        f = io.BytesIO()
+        Image.fromarray(x).save(f, "JPEG", quality=95, subsampling=0)
+        return f.getvalue()
     def draw(y):
         return [jpeg(x) for i in range(0, n, 256) for x in to_uint8(render_circuit(y[i:i+256], size)).numpy()]
-    arrays = dict(original_latents=pairs(before, after), epsilon=pairs(noise, circuit_noise(after)),
-        imgs=np.array(list(zip(draw(before), draw(after)))), pressed=pairs(*(circuit_pressed(y[:,0]) for y in (before,after))),
-        intervention_labels=target, intervention_masks=target[:,None]==np.arange(1,5))
+    arrays = dict(
+        original_latents=pairs(before, after),
+        epsilon=pairs(noise, circuit_noise(after)),
+        imgs=np.array(list(zip(draw(before), draw(after)))),
+        pressed=pairs(*(circuit_pressed(y[:, 0]) for y in (before, after))),
+        intervention_labels=target,
+        intervention_masks=target[:, None] == np.arange(1, 5),
+    )
     with atomic(path) as part, open(part,"wb") as f: np.savez(f,**arrays)
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c007
@@ -63,9 +77,11 @@ def _fits(name, dtype, shape, held):
     kinds,inner = _layout[name]
     if dtype.hasobject:
         kind = dict(S="bytes", f="float").get(kinds, "int")
-        raise ValueError(f"{name} is an array of Python objects, which could run any code when it is read. If you trust who "
+        raise ValueError(
+            f"{name} is an array of Python objects, which could run any code when it is read. If you trust who "
             f"made the file, convert it yourself: a = dict(np.load(file, allow_pickle=True)); a[{name!r}] = "
-            f"a[{name!r}].astype({kind!r}); np.savez(new, **a)")
+            f"a[{name!r}].astype({kind!r}); np.savez(new, **a)"
+        )
     if dtype.kind not in kinds or dtype.itemsize==0:
         raise ValueError(f"{name} has dtype {dtype}, expected the kind {' or '.join(kinds)}")
     if shape[1:]!=inner or len(shape)!=len(inner)+1 or not 0<shape[0]<=_most_rows:
@@ -96,7 +112,8 @@ def _blocks(f, size):
     while size:
         b = f.read(min(size, 2**20))
         if not b: raise ValueError("it ends too early")
-        size -= len(b); yield b
+        size -= len(b)
+        yield b
     if f.read(1): raise ValueError("it goes on after its end")
 
 def _array(zf, name):
@@ -116,8 +133,11 @@ def _pictures(zf):
             for i in range(0, len(rest)-width+1, width):
                 jpeg = rest[i:i+width].rstrip(b"\0")
                 if jpeg[:3]!=b"\xff\xd8\xff":
-                    raise ValueError(f"imgs holds something that is not a JPEG file: it begins with {jpeg[:3].hex(' ') or 'nothing'}")
-                out += jpeg; ends.append(len(out))
+                    raise ValueError(
+                        f"imgs holds something that is not a JPEG file: it begins with {jpeg[:3].hex(' ') or 'nothing'}"
+                    )
+                out += jpeg
+                ends.append(len(out))
             rest = rest[len(rest)//width*width:]
     at = np.stack([ends[:-1],ends[1:]], 1).reshape(*shape, 2, order="C")
     return bytes(out),(at if not fortran else at.reshape(shape[1], shape[0], 2).transpose(1,0,2))
@@ -127,7 +147,9 @@ def _decode(jpeg, size):
     Image = need("PIL.Image","data","reading the JPEG pictures in the files")
     im = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
     if im.mode not in ("L","RGB") or im.width!=im.height or not 8<=im.width<=4096:
-        raise ValueError(f"a picture is {im.width} by {im.height} of mode {im.mode}, expected square RGB of 8 to 4096 pixels")
+        raise ValueError(
+            f"a picture is {im.width} by {im.height} of mode {im.mode}, expected square RGB of 8 to 4096 pixels"
+        )
     im.draft("RGB", (size,size))
     im = im.convert("RGB")
     return np.asarray(im if im.size==(size,size) else im.resize((size,size), Image.Resampling.LANCZOS))
@@ -168,13 +190,16 @@ class CircuitPairs:
         y = columns("original_latents", np.float32)
         return y,columns("epsilon", np.float64),columns("pressed", np.float64),np.where(k, 4-k, -1)
     def __len__(self): return len(self.labels)
-    def __repr__(self): return f"CircuitPairs({len(self)} pairs of {self.size}×{self.size} pixels, files: {len(self.files)})"
+    def __repr__(self):
+        return f"CircuitPairs({len(self)} pairs of {self.size}×{self.size} pixels, files: {len(self.files)})"
     def _jpegs(self, i):
         def read():
             with zipfile.ZipFile(self.files[i]) as zf: blob,at = _pictures(zf)
             if len(at)!=self._starts[i+1]-self._starts[i]: raise ValueError("it has changed since it was opened")
             return blob,at
-        if self._held[0]!=i: self._held = (None,None); self._held = (i,_trust_nothing(self.files[i], read))
+        if self._held[0]!=i:
+            self._held = (None,None)
+            self._held = (i,_trust_nothing(self.files[i], read))
         return self._held[1]
     def images(self,
         index,       # which pairs: slice, list, tensor or one number

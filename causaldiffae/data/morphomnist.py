@@ -57,11 +57,14 @@ def abduct_noise(
 ) -> Tensor:         # (n, 2), float64, as draw_noise gives it
     "The noise that explains the labels: the inverse of `solve_labels`"
     y = torch.as_tensor(labels).double()
-    if y.ndim!=2 or y.shape[1]!=2: raise ValueError(f"labels: expected thickness and intensity, (n, 2), got shape {tuple(y.shape)}")
+    if y.ndim != 2 or y.shape[1] != 2:
+        raise ValueError(f"labels: expected thickness and intensity, (n, 2), got shape {tuple(y.shape)}")
     t,i = y.T
     if not ((t>0.5) & (i>64) & (i<255)).all():
-        raise ValueError(f"labels: expected thickness above 0.5 and intensity between 64 and 255, or no noise explains them; "
-                         f"got thickness {t.min():g} to {t.max():g}, intensity {i.min():g} to {i.max():g}")
+        raise ValueError(
+            f"labels: expected thickness above 0.5 and intensity between 64 and 255, or no noise explains them; "
+            f"got thickness {t.min():g} to {t.max():g}, intensity {i.min():g} to {i.max():g}"
+        )
     return torch.stack([t-0.5, 2*(torch.logit((i-64)/191)-2*t+5)], 1)
 
 def implied_intensity(
@@ -92,7 +95,8 @@ def read_idx(
     shape = tuple(np.frombuffer(head,">u4",head[3],4).tolist())
     start,size = 4+4*len(shape),int(np.prod([float(v) for v in shape]))
     most = min(_most_bytes,1100*path.stat().st_size+1000)   # deflate packs no tighter than 1:1032
-    if size>most: raise refusal("path","a whole IDX file",f"{path}, which announces {shape} in {path.stat().st_size} bytes")
+    if size > most:
+        raise refusal("path", "a whole IDX file", f"{path}, which announces {shape} in {path.stat().st_size} bytes")
     try: b = _unpacked(path,start+size)
     except (OSError,EOFError,zlib.error) as e: raise refusal("path","a readable IDX file",f"{path}: {e}") from e
     if len(b)-start!=size:
@@ -122,7 +126,8 @@ def _rows(path):
     "The lines of a table as dictionaries, with their numbers"
     try:
         with open(path,newline="",encoding="utf-8-sig") as f: return [(i,r) for i,r in enumerate(csv.DictReader(f),2)]
-    except (UnicodeDecodeError,csv.Error) as e: raise refusal("folder",f"a table in {path.name}",f"{path}: {e}") from None
+    except (UnicodeDecodeError,csv.Error) as e:
+        raise refusal("folder", f"a table in {path.name}", f"{path}: {e}") from None
 
 def read_morpho_labels(
     folder,            # where `train-morpho.csv` and `t10k-morpho.csv` are
@@ -141,8 +146,11 @@ def read_morpho_labels(
         except (TypeError,ValueError,OverflowError) as e:
             raise refusal("folder",f"{path.name} with a number in every field",f"{path}, line {line}: {e}") from None
         if not np.isfinite(y[k]).all():
-            raise refusal("folder",f"{path.name} with a finite number in every field",f"{y[k].tolist()} in {path}, line {line}")
-        if index!=k: raise refusal("folder",f"{path.name} with rows 0, 1, 2, … in order",f"{index} in {path}, line {line}")
+            raise refusal(
+                "folder", f"{path.name} with a finite number in every field", f"{y[k].tolist()} in {path}, line {line}"
+            )
+        if index != k:
+            raise refusal("folder", f"{path.name} with rows 0, 1, 2, … in order", f"{index} in {path}, line {line}")
     return torch.from_numpy(y).float()
 
 class Morpho(NamedTuple):
@@ -170,9 +178,12 @@ def cache_home() -> Path: # `$CAUSALDIFFAE_HOME`, or the platform's cache folder
     return platformdirs.user_cache_path("causaldiffae",appauthor=False)
 
 MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
-MNIST_MD5 = { # of the unpacked files
-    "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb", "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte.gz":  "2646ac647ad5339dbf082846283269ea", "t10k-labels-idx1-ubyte.gz":  "27ae3e4e09519cfbb04c329615203637"}
+MNIST_MD5 = {  # of the unpacked files
+    "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte.gz": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte.gz": "27ae3e4e09519cfbb04c329615203637",
+}
 
 def _md5(path):
     "MD5 of the unpacked content; None if it cannot be unpacked"
@@ -188,8 +199,13 @@ def _fetch(url, part, timeout):
     with urlopen(Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=timeout) as r:
         if r.status!=206: start = 0   # the server sends everything from the beginning
         left = int(r.headers.get("Content-Length", -1))
-        with open(part, "ab" if start else "wb") as f, tqdm(total=start+left if left>=0 else None, initial=start, unit="B", unit_scale=True, desc=url.split("/")[-1]) as bar:
-            while b := r.read(1<<16): f.write(b); bar.update(len(b)); left -= len(b)
+        with open(part, "ab" if start else "wb") as f, tqdm(
+            total=start + left if left >= 0 else None, initial=start, unit="B", unit_scale=True, desc=url.split("/")[-1]
+        ) as bar:
+            while b := r.read(1<<16):
+                f.write(b)
+                bar.update(len(b))
+                left -= len(b)
     if left>0: raise OSError(f"the connection was closed {left} bytes before the end")
 
 def download_mnist(
@@ -209,9 +225,15 @@ def download_mnist(
             except (OSError, HTTPException) as e:
                 problems.append(f"{mirror}: {e}")
                 if getattr(e, "code", None)!=416: continue   # 416: there is nothing beyond `part`; the checksum decides
-            if _md5(part)==md5: os.replace(part, path); break
-            problems.append(f"{mirror}: wrong checksum"); part.unlink(missing_ok=True)
-        else: raise OSError(f"{name} could not be downloaded into {folder}; call again to continue.\n  " + "\n  ".join(problems))
+            if _md5(part)==md5:
+                os.replace(part, path)
+                break
+            problems.append(f"{mirror}: wrong checksum")
+            part.unlink(missing_ok=True)
+        else:
+            raise OSError(
+                f"{name} could not be downloaded into {folder}; call again to continue.\n  " + "\n  ".join(problems)
+            )
     return folder
 
 # %% ../../nbs/01b_morphomnist.ipynb #c023
@@ -249,7 +271,9 @@ def _rectangles(r):
     widths = _element(r).sum(1)
     return [(int((widths>=w).sum()), int(w)) for w in np.unique(widths)]
 def _dilate(b, r):
-    return np.logical_or.reduce([_skimage()[0].maximum_filter(b, size=s, mode="constant", cval=0) for s in _rectangles(r)])
+    return np.logical_or.reduce(
+        [_skimage()[0].maximum_filter(b, size=s, mode="constant", cval=0) for s in _rectangles(r)]
+    )
 
 def _stroke(image):
     "The enlarged stroke, true and false"
@@ -274,7 +298,11 @@ def draw_digit(
     if base is None: base = _stroke_thickness(b)
     r = int(_scale*abs(thickness-base)/2)
     b = _dilate(b, r) if thickness>=base else ~_dilate(~b, r)
-    if not b.any(): raise ValueError(f"thickness: expected something of the stroke to be left, got {thickness:g} for a stroke of {base:.2f} pixels, of which nothing remains")
+    if not b.any():
+        raise ValueError(
+            f"thickness: expected something of the stroke to be left, got {thickness:g} for a stroke of {base:.2f}"
+            " pixels, of which nothing remains"
+        )
     x = (255*_reduce(b.astype(float), _scale)).astype(np.uint8)
     return (x*(np.float32(intensity)/np.median(x[_above_half(x.astype(float))]))).clip(0,255).astype(np.uint8), base
 
@@ -304,7 +332,8 @@ def _load_block(path):
     try:
         with np.load(path, allow_pickle=False) as z: return z["images"],z["base"]
     except FileNotFoundError: return None
-    except Exception as e: print(f"{path} is damaged ({e}) and is built again")   # zip, zlib, numpy and the file system each have their own error
+    # zip, zlib, numpy and the file system each have their own error
+    except Exception as e: print(f"{path} is damaged ({e}) and is built again")
 
 class Built(NamedTuple):
     "What `build_morphomnist` returns"

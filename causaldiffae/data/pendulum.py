@@ -15,7 +15,9 @@ from .core import CausalDataset
 from ..check import check_choice, check_number, described, refusal
 
 # %% ../../nbs/01a_pendulum.ipynb #c006
-pendulum_graph = CausalGraph(dict(angle=[], light=[], shadow_length=["angle","light"], shadow_position=["angle","light"]))
+pendulum_graph = CausalGraph(
+    dict(angle=[], light=[], shadow_length=["angle", "light"], shadow_position=["angle", "light"])
+)
 
 # %% ../../nbs/01a_pendulum.ipynb #c009
 def pendulum_labels(
@@ -55,10 +57,12 @@ def _render(y, style, size):
     sx,sy,wide = size/20,size/22,size/24                     # pixels per world unit; width of a line in pixels
     ij = torch.arange(size)+0.5                              # centres of the pixels
     theta,phi = (y[:,:2].double()*(math.pi/200)).T.contiguous()
-    def column(v): return torch.as_tensor(v).float().reshape(-1,1,1) # a number per image, or one for all, to meet (n, rows, columns)
+    def column(v):
+        # a number per image, or one for all, to meet (n, rows, columns)
+        return torch.as_tensor(v).float().reshape(-1,1,1)
     def dx(x): return ij-column(x*sx)                        # (n, 1, size)
     def dy(y): return ij[:,None]-column((21-y)*sy)           # (n, size, 1)
-    def ellipse(x, y, r):                                    # a circle of the world; its radii differ by a tenth in pixels
+    def ellipse(x, y, r): # a circle of the world; its radii differ by a tenth in pixels
         return ((dx(x)/(r*sx)).square()+(dy(y)/(r*sy)).square()).sqrt_().sub_(1).mul_(r*(sx+sy)/2)
     x,z = 10+8*theta.sin(),10.5-8*theta.cos()                # centre of the ball
     vx,vy = (x-10)*sx,(10.5-z)*sy                            # the rod, in pixels
@@ -81,7 +85,7 @@ def _render(y, style, size):
     return out
 
 def render_pendulum(
-    labels:Tensor, # angle, light, shadow length and position as in pendulum_labels, (N, 4); a length ≤ 0 draws no shadow
+    labels:Tensor, # as pendulum_labels gives them, (N, 4); a length ≤ 0 draws no shadow
     size=32,       # height and width in pixels
     channels=3,    # 3: RGB; 4: RGB and an opaque alpha, the layout of the published PNGs; 1: grey (luma of Rec. 601)
     style=None,    # colours of background, ball and sun, RGB in [-1,1], (N, 3, 3); None: white, firebrick, orange
