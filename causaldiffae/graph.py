@@ -320,7 +320,8 @@ def _plain(v):
     "Columns of tables and arrays as what NumPy and PyTorch understand"
     if isinstance(v,np.ma.MaskedArray): raise TypeError("a masked array")
     if torch.is_tensor(v): return v.detach()
-    return v.to_numpy() if hasattr(v,"to_numpy") else v
+    v = v.to_numpy() if hasattr(v,"to_numpy") else v
+    return v.copy() if isinstance(v,np.ndarray) and not v.flags.writeable else v
 
 def _position(c, name, categories, n):
     "One category, by its name or, where names are no numbers, by its position"

@@ -6,6 +6,7 @@
 __all__ = ['NoisyPredictor', 'guided', 'AntiCausal', 'number_of_classes', 'DiffSCM']
 
 # %% ../../nbs/12_baselines.ipynb #c003
+import copy
 import math
 import torch
 from torch import nn, Tensor
@@ -203,4 +204,6 @@ class DiffSCM(AntiCausal):
             wanted = [(a.index,self.values(a.index,y[:,a.index].to(self.units.lo))) for a in acts]
             warn_outside(self.graph,self.units.seen,y,acts)
             x_T = self.decoder.invert(x,route=route)
-            return route.down(guided(self.decoder,self.predictor,wanted,s),x_T,self.decoder.schedule).clamp(-1,1)
+            made_so = any(p.is_inference() for p in self.predictor.parameters())   # in inference mode: no gradients
+            predictor = copy.deepcopy(self.predictor) if made_so else self.predictor
+            return route.down(guided(self.decoder,predictor,wanted,s),x_T,self.decoder.schedule).clamp(-1,1)
