@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from .check import check_choice, check_number, check_shape, check_tensor, described, refusal
-from .data.core import CausalDataset, LabelScale, label_range
-from .decoder import Decoder, denoisers, drawn
+from .data.core import CausalDataset, LabelScale, _check_labels, label_range
+from .decoder import Decoder, blanked, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
 from .graph import CausalGraph, parse_do
@@ -112,10 +112,42 @@ class CausalCode(SavedModel):
 
     @torch.no_grad()
     def encode(self,
-        x:Tensor, # images in [-1,1], (N, C, H, W)
-    ) -> Tensor:  # u, (N, n_vars, d)
-        "Abduction, part 1: posterior mean of the exogenous noise"
-        return self.encoder(check_images(x,self.image_shape,"x").to(self.device)).u
+        x:Tensor,    # images in [-1,1], (N, C, H, W)
+        labels=None, # what is known of them, (N, n_vars), raw units; nan: read it
+        seed:int=0,  # of the chance by which categories came about; None: nearest to no change
+    ) -> Tensor:     # u, (N, n_vars, d)
+        "Abduction, part 1: the exogenous noise"
+        x = check_images(x,self.image_shape,"x")
+        known,luck = self.known(labels,len(x)),self._luck(len(x),seed)
+        return self._noise(x.to(self.device),known,luck)
+
+    def known(self,
+        labels,   # raw units, (N, n_vars), or a table; nan: not known; None: nothing is
+        n:int,    # number of images
+    ) -> Tensor:  # μ(y), (N, n_vars, d), nan where not known; None
+        "Labels brought to the units of `z`; ValueError for labels there cannot be"
+        if labels is None: return None
+        if hasattr(labels,"reindex") and set(labels.columns)<=set(self.graph.names):
+            labels = labels.reindex(columns=list(self.graph.names))   # a column that is not there is not known
+        y = _check_labels(labels,self.graph,n)
+        mean = self.prior.mean(y.to(self.prior.lo)).float()
+        for v,size in zip(self.graph.names,mean.nan_to_num().abs().amax((0,2)).tolist()):
+            if size>1e4: raise refusal(f"labels of {v!r}","values of the size of those in training","some ten thousand times as large")
+        return mean
+
+    def _luck(self, n, seed):
+        "Numbers in (0,1) for what an image does not tell: of readings, and of the mechanisms' choices"
+        shape = (2,n,self.graph.n,self.prior.d)
+        if seed is None: return torch.full(shape,0.5,device=self.device)
+        g = torch.Generator().manual_seed(check_number("seed",seed,0,2**63-1,whole=True))
+        return torch.rand(shape,generator=g,dtype=torch.float32).to(self.device)
+
+    def _noise(self, x, known, luck, draw=False):
+        "u of what was read, or drawn from what may be, or is known"
+        q = self.encoder(x)
+        z = self.encoder.draw(q,luck[0]) if draw else q.z
+        if known is not None: z = torch.where(known.isnan(),z,known)
+        return self.encoder.mechanisms.noise(z,luck[1])
 
     def actions(self,
         do,       # `{"light": 80.}` and the like, raw units; a category by its name
@@ -160,8 +192,10 @@ class CausalAutoencoder(CausalCode):
         decoder:Decoder,       # `z` and x_T → image
         gamma:float=1e-3,      # weight of the two divergences
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
+        learn:str="labels",    # from what causes and pictures are learned: "labels" or "reading"
     ):
         super().__init__()
+        self.learn = check_choice("learn",learn,("labels","reading"))
         self.graph,self.image_shape = graph,check_shape(image_shape)
         self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
         self.encoder,self.prior,self.decoder = encoder,prior,decoder
@@ -173,7 +207,7 @@ class CausalAutoencoder(CausalCode):
         "Called by `fit` first: take over scale and range of the labels; ValueError where the data do not fit"
         set_units(self.prior,self.graph,self.image_shape,data)
         known = (~data.train.labels.isnan()).all(1).float().mean().item()
-        if known<0.05 and not data.train.labels.isnan().all():
+        if self.learn=="reading" and known<0.05 and not data.train.labels.isnan().all():
             share = "no image" if known==0 else f"only {known:.1%} of the images"
             warnings.warn(f"{share} to train on has all its labels, and only such images show the denoiser "
                           "what the variables look like: do will hardly reach the picture",stacklevel=3)
@@ -189,11 +223,29 @@ class CausalAutoencoder(CausalCode):
         check_tensor("y",y,(len(x),self.graph.n),None)
         with torch.autocast(x.device.type,enabled=False):   # z must be finer than σ: never in 16 bits
             q = self.encoder(x)
-        z = q.z+(q.logvar/2).exp()*drawn(torch.randn,q.z.shape,x,generator)
-        simple = self.decoder.loss(x,z,y.isnan().any(1),generator)
-        kl_u,kl_z = self.prior.kl_u(q.u,q.logvar).mean(),self.prior.kl_z(q.z,q.logvar,y).mean()
+            found = (self._from_labels if self.learn=="labels" else self._from_reading)(q,y)
+        z,logvar,hidden,kl_u,kl_z = found
+        z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)
+        simple = self.decoder.loss(x,z,hidden,generator)
         total = simple+kl_weight*self.gamma*(kl_u+kl_z)
         return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z)
+
+    def _from_reading(self, q, y):
+        "z as the encoder reads it, all of it hidden where a label is missing (Komanduri et al. 2024)"
+        kl_u,kl_z = self.prior.kl_u(q.u,q.logvar),self.prior.kl_z(q.z,q.logvar,y)
+        return q.z,q.logvar,y.isnan().any(1),kl_u.mean(),kl_z.mean()
+
+    def _from_labels(self, q, y):
+        "z as the labels say, read where there is none, and hidden from the denoiser there"
+        mean,f = self.prior.mean(y).float(),self.encoder.mechanisms
+        known = ~mean.isnan()
+        z = torch.where(known,mean,q.z.detach())
+        logvar = torch.where(known,2*math.log(self.prior.sigma),q.logvar.detach())
+        effect = f.effect(z)
+        whole = f.family_known(known[...,0])[...,None]
+        effect = torch.where(whole,effect,effect.detach().lerp(effect,0.01))   # counts little
+        kl_u = self.prior.kl_caused(effect,z,logvar)
+        return z,logvar,y.isnan(),kl_u.mean(),self.prior.kl_read(q.z,q.logvar,y).mean()
 
     def forward(self, x:Tensor, y:Tensor, generator=None, kl_weight:float=1.) -> dict:
         "The loss, for what calls a module instead of its methods (DistributedDataParallel, torch.compile)"
@@ -215,10 +267,16 @@ class CausalSampler(CausalAutoencoder):
         route = Route(steps,solver,self.start if start is None else start)
         route.times(self.decoder.schedule)
         return route
-    def _abduct(self, x, route):
-        u = self.encoder(x).u
+    def _abduct(self, x, route, known, luck, draw=False):
+        u = self._noise(x,known,luck,draw)
         z = self.encoder.mechanisms(u)
-        return Abducted(u,z,self.decoder.invert(x,z,route),route)
+        return Abducted(u,z,self.decoder.invert(x,self._shown(z),route),route)
+
+    def _shown(self, z):
+        "What the denoiser sees: nothing of a variable of which no label was known in training"
+        never = self.prior.seen.isnan().any(0)
+        if self.learn=="reading" or never.all() or not never.any(): return z
+        return blanked(z,never.expand(len(z),-1))
 
     @torch.no_grad()
     def abduct(self,
@@ -226,10 +284,14 @@ class CausalSampler(CausalAutoencoder):
         steps:int=20,       # calls of the network
         solver:str="adams", # name of a solver
         start:float=None,   # how far to invert, share of T; the model's own if not given
+        *,
+        labels=None,        # what is known of the images, (N, n_vars), raw units; nan: read it
+        seed:int=0,         # of the chance by which categories came about; None: nearest to no change
     ) -> Abducted:
-        "Abduction: u by the encoder, x_T by inversion given the image's own z; ValueError for what cannot be inverted"
-        route = self._route(steps,solver,start)
-        return self._abduct(check_images(x,self.image_shape,"x").to(self.device),route)
+        "Abduction: u by labels and encoder, x_T by inversion given the image's own z; ValueError for what cannot be"
+        route,x = self._route(steps,solver,start),check_images(x,self.image_shape,"x")
+        known,luck = self.known(labels,len(x)),self._luck(len(x),seed)
+        return self._abduct(x.to(self.device),route,known,luck)
 
     @torch.no_grad()
     def sample(self,
@@ -246,7 +308,7 @@ class CausalSampler(CausalAutoencoder):
     def _draw(self, x_T, z, route, guidance):
         C,H,W = self.image_shape
         shape = (len(z),C*solvers.find(route.solver).images,H,W)
-        x = self.decoder.draw(check_tensor("x_T",x_T,shape),z,route,guidance)
+        x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z),route,guidance)
         if not x.isfinite().all(): raise FloatingPointError("the decoder draws pixels that are no numbers")
         return x
 
@@ -267,27 +329,37 @@ class CausalSampler(CausalAutoencoder):
         x:Tensor,                  # images in [-1,1], (N, C, H, W)
         do=None,                   # `{"light": 80.}`, as `parse_do` takes it; raw units
         *,
+        labels=None,               # what is known of the images, (N, n_vars), raw units; nan: read it
+        samples:int=None,          # so many answers to each, in which what cannot be known is drawn
         steps:int=20,              # calls of the network in each direction
         solver:str="adams",        # name of a solver
         guidance:float=1.,         # ω, strength of the intervention
         start:float=None,          # how far to invert, share of T; the model's own if not given
+        seed:int=0,                # of what is drawn; None: categories change where they must
         batch_size:int=256,        # images at a time
         return_latents:bool=False, # also what was abducted, and the labels before and after
-    ):                             # images like `x`; or (images, Abducted, labels, labels)
+    ):                             # images like `x`, (samples, N, C, H, W); or (images, Abducted, labels, labels)
         "What these images would have been under `do`; ValueError for what cannot be asked"
         route,guidance = self._route(steps,solver,start),check_number("guidance",guidance,-1e3,1e3)
         x = check_images(x,self.image_shape,"x")
-        acts,parts,drawn_,after = self.actions(do,len(x)),[],[],[]
-        for rows in torch.arange(len(x)).split(check_number("batch_size",batch_size,1,whole=True)):
-            a = self._abduct(x[rows].to(self.device),route)                        # abduction
-            those = [o._replace(values=o.values[rows.to(o.values.device)]) for o in acts]
-            z = self.encoder.mechanisms(a.u,those)                                 # action
-            drawn_.append(self._draw(a.x_T,z,route,guidance))                      # prediction
+        many = 1 if samples is None else check_number("samples",samples,1,whole=True)
+        acts,known,n = self.actions(do,len(x)),self.known(labels,len(x)),len(x)*many
+        luck,parts,drawn_,after = self._luck(n,seed),[],[],[]
+        for rows in torch.arange(n).split(check_number("batch_size",batch_size,1,whole=True)):
+            own = rows%len(x)                                                      # which image
+            y = None if known is None else known[own]
+            a = self._abduct(x[own].to(self.device),route,y,luck[:,rows],samples is not None)  # abduction
+            z = self.encoder.mechanisms(a.u,[o._replace(values=o.values[own]) for o in acts])  # action
+            drawn_.append(self._draw(a.x_T,z,route,guidance))                                  # prediction
             parts.append(a if return_latents else a._replace(x_T=a.x_T[:0]))
             after.append(self.prior.labels(z))
         labels,x_cf,a = torch.cat(after),torch.cat(drawn_),joined(parts)
         warn_outside(self.graph,self.prior.seen,labels,acts)
-        return (x_cf,a,self.prior.labels(a.z),labels) if return_latents else x_cf
+        if not return_latents: return self._by_sample(x_cf,samples)
+        return self._by_sample(x_cf,samples),a,*(self._by_sample(y,samples) for y in (self.prior.labels(a.z),labels))
+
+    def _by_sample(self, v, samples): return v if samples is None else v.unflatten(0,(samples,-1))
+
 
 # %% ../nbs/06_model.ipynb #c016
 def encoder_options(
@@ -317,6 +389,8 @@ class CausalDiffAE(CausalSampler):
         encoder:dict=None,     # `widths`, `patch` and `convs` of the causal encoder
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
         net:str="unet",        # name of a denoiser
+        mechanisms:str="gumbel", # how categories come about: "gumbel", or "additive" as numbers do
+        learn:str="labels",    # from what causes and pictures are learned: "labels" or "reading"
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
         if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
@@ -328,12 +402,12 @@ class CausalDiffAE(CausalSampler):
         d = max(check_number("latent_dim",latent_dim,1,10_000,whole=True),*categories.values(),1)
         prior = LabelPrior(scale,d,sigma,categories)
         times = NoiseSchedule(check_choice("schedule",schedule,schedules),T,prediction)
-        reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,**encoder)
+        reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,mechanisms=mechanisms,**encoder)
         unet = denoisers.find(net)(shape,graph.n*d,widths=widths,patch=patch)
-        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start)
+        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn)
         options = dict(latent_dim=latent_dim,sigma=prior.sigma,gamma=self.gamma,drop=self.decoder.drop,
             widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=times.T,
-            encoder=encoder,start=self.start,net=net)
+            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn)
         self._config = json.loads(json.dumps(options,default=lambda v: v.item()))   # NumPy's numbers as Python's
 
     def config(self) -> dict: # JSON-able
@@ -346,8 +420,9 @@ class CausalDiffAE(CausalSampler):
         device=None, # where to put the weights; "meta": shapes only
     ) -> 'CausalDiffAE':
         "A new model, untrained"
+        options = dict(mechanisms="additive",learn="reading")|config["options"]   # files from before there was a choice
         with torch.device(device or "cpu"):
-            return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**config["options"])
+            return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**options)
 
     def __repr__(self):
         n,names = sum(p.numel() for p in self.parameters())/1e6,", ".join(self.graph.names)

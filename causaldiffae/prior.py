@@ -11,6 +11,7 @@ import torch
 from torch import nn, Tensor
 from .check import check_number, refusal
 from .data.core import LabelScale, to_raw, to_unit
+from .encoder import category_codes
 
 # %% ../nbs/05_prior.ipynb #c006
 def kl_normal(
@@ -93,9 +94,7 @@ class LabelPrior(Units):
         i:int,     # a variable with categories
     ) -> Tensor:   # (categories, d)
         "The block of each category: +1 at its place, -1 at those of the others, 0 behind"
-        k = self.categories[i]
-        own = 2*torch.eye(k,dtype=torch.float32)-1
-        return torch.cat([own,own.new_zeros(k,self.d-k)],1).to(self.lo.device)
+        return category_codes(self.categories[i],self.d).to(self.lo.device)
 
     def mean(self,
         y:Tensor,  # labels, raw units, (N, n_vars); nan where missing
@@ -142,3 +141,33 @@ class LabelPrior(Units):
         known = ~y.isnan()[...,None]
         mean = torch.where(known,self.mean(y),z)
         return (kl_normal(z,logvar,mean,self.sigma)*known).flatten(1).sum(1)
+    def _choices(self, nats, log_p, p):
+        "Of each category the cross-entropy, in place of what its numbers would cost"
+        nats = nats.clone()
+        for i,k in self.categories.items():
+            nats[:,i] = 0
+            nats[:,i,0] = -((p[:,i,:k]+1)/2*log_p(i,k)).sum(-1)
+        return nats
+
+    def kl_caused(self,
+        f:Tensor,      # what the parents contribute, logits of categories, (N, n_vars, d)
+        z:Tensor,      # what is known of the variables, like `f`
+        logvar:Tensor, # its log-variance, like `f`
+    ) -> Tensor:       # nats per image, (N,)
+        "KL(q(u) ‖ p(u)) of additive noise z-f, and of the Gumbel noise that chose a category"
+        log_p = lambda i,k: f[:,i,:k].log_softmax(-1)
+        return self._choices(kl_normal(z-f,logvar),log_p,z).flatten(1).sum(1)
+
+    def kl_read(self,
+        z:Tensor,      # mean of q(z|x), (N, n_vars, d); of a category 2p-1
+        logvar:Tensor, # its log-variance, like `z`
+        y:Tensor,      # labels, raw units, (N, n_vars); nan where missing
+    ) -> Tensor:       # nats per image, (N,); a missing label adds nothing
+        "KL(p(z|y) ‖ q(z|x)): q must cover the label, so its width becomes the error of the reading"
+        known = ~y.isnan()[...,None]
+        mean = torch.where(known,self.mean(y),z.detach())
+        r = logvar-2*math.log(self.sigma)
+        nats = 0.5*(((z-mean)**2+self.sigma**2)/logvar.exp()+r-1)
+        log_p = lambda i,k: ((z[:,i,:k]+1)/2+1e-6).log()
+        return (self._choices(nats,log_p,mean)*known).flatten(1).sum(1)
+
