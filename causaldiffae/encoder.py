@@ -15,7 +15,7 @@ from .graph import CausalGraph
 from .check import check_choice, check_number
 from .unet import check_widths
 
-# %% ../nbs/04_encoder.ipynb #c007
+# %% ../nbs/04_encoder.ipynb #c006
 def category_codes(
     k:int, # categories
     d:int, # numbers in a block
@@ -44,7 +44,7 @@ def gumbel_given(
     return torch.where(own,top,below)-logits
 
 
-# %% ../nbs/04_encoder.ipynb #c008
+# %% ../nbs/04_encoder.ipynb #c011
 class Mechanisms(nn.Module):
     "The structural equations: z_i = f_i(z_pa(i)) + u_i, every f_i a masked two-layer network"
     def __init__(self,
@@ -139,7 +139,7 @@ class Mechanisms(nn.Module):
         return z
 
 
-# %% ../nbs/04_encoder.ipynb #c018
+# %% ../nbs/04_encoder.ipynb #c021
 class Posterior(NamedTuple):
     "q(u|x) and q(z|x): two Gaussians with one variance"
     u:Tensor      # mean of q(u|x), (N, n_vars, d)

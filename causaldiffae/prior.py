@@ -142,11 +142,10 @@ class LabelPrior(Units):
         mean = torch.where(known,self.mean(y),z)
         return (kl_normal(z,logvar,mean,self.sigma)*known).flatten(1).sum(1)
     def _choices(self, nats, log_p, p):
-        "Of each category the cross-entropy, in place of what its numbers would cost"
+        "Of each category the cross-entropy, d times, as d numbers read or cause any other variable"
         nats = nats.clone()
         for i,k in self.categories.items():
-            nats[:,i] = 0
-            nats[:,i,0] = -((p[:,i,:k]+1)/2*log_p(i,k)).sum(-1)
+            nats[:,i] = -((p[:,i,:k]+1)/2*log_p(i,k)).sum(-1,keepdim=True)
         return nats
 
     def kl_caused(self,
@@ -163,11 +162,11 @@ class LabelPrior(Units):
         logvar:Tensor, # its log-variance, like `z`
         y:Tensor,      # labels, raw units, (N, n_vars); nan where missing
     ) -> Tensor:       # nats per image, (N,); a missing label adds nothing
-        "KL(p(z|y) ‖ q(z|x)): q must cover the label, so its width becomes the error of the reading"
-        known = ~y.isnan()[...,None]
+        "KL(p(z|y) ‖ q(z|x)), p a quarter of σ wide: q must cover the label, so its width becomes the reading's error"
+        known,sigma = ~y.isnan()[...,None],self.sigma/4
         mean = torch.where(known,self.mean(y),z.detach())
-        r = logvar-2*math.log(self.sigma)
-        nats = 0.5*(((z-mean)**2+self.sigma**2)/logvar.exp()+r-1)
+        r = logvar-2*math.log(sigma)
+        nats = 0.5*(((z-mean)**2+sigma**2)/logvar.exp()+r-1)
         log_p = lambda i,k: ((z[:,i,:k]+1)/2+1e-6).log()
         return (self._choices(nats,log_p,mean)*known).flatten(1).sum(1)
 
