@@ -20,7 +20,7 @@ def drawn(
     draw,           # torch.randn or torch.rand
     shape,          # of what is drawn
     like:Tensor,    # whose device and type it gets
-    generator=None, # where it comes from; one of the CPU draws there, and the numbers travel
+    generator=None, # where it comes from; the numbers travel from there
 ) -> Tensor:
     "Random numbers where the images are"
     device = generator.device if generator else like.device
@@ -36,6 +36,7 @@ def blanked(
 
 denoisers = Registry("net","causaldiffae.denoisers",unet=UNet)
 
+# %% ../nbs/03b_decoder.ipynb #c006
 class Decoder(nn.Module):
     "A denoiser and its noise schedule (Ho et al. 2020), with a null token (Ho & Salimans 2022)"
     def __init__(self,
@@ -58,7 +59,7 @@ class Decoder(nn.Module):
     def loss(self,
         x:Tensor,           # images in [-1,1], (N, C, H, W)
         z:Tensor=None,      # their codes, (N, n_vars, d); None: unconditional
-        hidden:Tensor=None, # true where `z` must not be seen, (N,), or not all of it, (N, n_vars)
+        hidden:Tensor=None, # true where `z` must not be seen, (N,) or (N, n_vars)
         generator=None,     # of times, noise and dropped conditions
     ) -> Tensor:            # scalar
         "The denoiser's error at random times"

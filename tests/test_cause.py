@@ -240,7 +240,7 @@ def test_the_width_of_a_reading_becomes_its_error():
         logvar = torch.linspace(2*math.log(0.01), 2*math.log(2.), 800)
         cost = torch.stack([prior.kl_read(torch.zeros(20000, 1, 1), v.expand(20000, 1, 1), y).mean() for v in logvar[::4]])
         best = (logvar[::4][cost.argmin()]/2).exp().item()
-        assert abs(best/math.hypot(error, 0.02)-1) < 0.03 and cost.min() > 0
+        assert abs(best/math.hypot(error, 0.005)-1) < 0.03 and cost.min() > 0
 
 
 def test_samples_spread_as_the_reading_says():
