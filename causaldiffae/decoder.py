@@ -59,15 +59,14 @@ class Decoder(nn.Module):
     def loss(self,
         x:Tensor,           # images in [-1,1], (N, C, H, W)
         z:Tensor=None,      # their codes, (N, n_vars, d); None: unconditional
-        hidden:Tensor=None, # true where `z` must not be seen, (N,) or (N, n_vars)
+        hidden:Tensor=None, # true where `z` must not be seen, (N,)
         generator=None,     # of times, noise and dropped conditions
     ) -> Tensor:            # scalar
         "The denoiser's error at random times"
         x_t,t,target = self.noisy(x,generator)
         if z is None: return F.mse_loss(self.net(x_t,t),target)
         null = drawn(torch.rand,(len(x),),x,generator)<self.drop
-        if hidden is not None and hidden.ndim==2: z = blanked(z,hidden)
-        elif hidden is not None: null = null|hidden
+        if hidden is not None: null = null|hidden
         return F.mse_loss(self.net(x_t,t,z,null),target)
 
     def denoiser(self,

@@ -233,26 +233,32 @@ class CausalLearner(CausalAutoencoder):
             found = (self._from_labels if self.learn=="labels" else self._from_reading)(q,y)
         z,logvar,hidden,kl_u,kl_z = found
         z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)
-        simple = self.decoder.loss(x,z,hidden,generator)
+        simple = self.decoder.loss(x,self._shown(z),hidden,generator)
         total = simple+kl_weight*self.gamma*(kl_u+kl_z)
         return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z)
 
     def _from_reading(self, q, y):
-        "z as the encoder reads it, all of it hidden where a label is missing (Komanduri et al. 2024)"
+        "z as the encoder reads it, and hidden where a label is missing (Komanduri et al. 2024)"
         kl_u,kl_z = self.prior.kl_u(q.u,q.logvar),self.prior.kl_z(q.z,q.logvar,y)
         return q.z,q.logvar,y.isnan().any(1),kl_u.mean(),kl_z.mean()
 
     def _from_labels(self, q, y):
-        "z as the labels say, read where there is none, and hidden from the denoiser there"
+        "z as the labels say, as it is read where there is none"
         mean,f = self.prior.mean(y).float(),self.encoder.mechanisms
         known = ~mean.isnan()
-        z = torch.where(known,mean,q.z.detach())
-        logvar = torch.where(known,2*math.log(self.prior.sigma),q.logvar.detach())
-        effect = f.effect(z)
+        z = torch.where(known,mean,f.settled(q.z.detach()))
+        logvar = torch.full_like(z,2*math.log(self.prior.sigma))
         whole = f.family_known(known[...,0])[...,None]
+        effect = f.effect(z)
         effect = torch.where(whole,effect,effect.detach().lerp(effect,0.01))   # counts little
         kl_u = self.prior.kl_caused(effect,z,logvar)
-        return z,logvar,y.isnan(),kl_u.mean(),self.prior.kl_read(q.z,q.logvar,y).mean()
+        return z,logvar,None,kl_u.mean(),self.prior.kl_read(q.z,q.logvar,y).mean()
+
+    def _shown(self, z):
+        "What the denoiser sees: nothing of a variable of which training knew no label"
+        if self.learn=="reading": return z
+        never = self.prior.seen.isnan().any(0)
+        return blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
 
     def forward(self, x:Tensor, y:Tensor, generator=None, kl_weight:float=1.) -> dict:
         "The loss, for what calls a module instead of its methods (DistributedDataParallel, torch.compile)"
@@ -278,12 +284,6 @@ class CausalSteps(CausalLearner):
         u = self._noise(x,known,luck,draw)
         z = self.encoder.mechanisms(u)
         return Abducted(u,z,self.decoder.invert(x,self._shown(z),route),route)
-
-    def _shown(self, z):
-        "What the denoiser sees: nothing of a variable of which no label was known in training"
-        never = self.prior.seen.isnan().any(0)
-        if self.learn=="reading" or never.all() or not never.any(): return z
-        return blanked(z,never.expand(len(z),-1))
 
     @torch.no_grad()
     def abduct(self,

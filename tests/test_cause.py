@@ -284,12 +284,23 @@ def test_an_undrawn_cause_teaches_its_mechanism():
     assert abs((y2-y1).mean().item()/2-0.9) < 0.07 and abs(y1.std().item()-0.5) < 0.08
 
 
-def test_a_missing_label_hides_itself_alone():
+def test_a_variable_is_blanked_alone():
     z = torch.randn(3, 4, 3)
     hidden = torch.tensor([[True, False, False, False], [False]*4, [True]*4])
     out = blanked(z, hidden)
     assert torch.equal(out[1], z[1]) and torch.equal(out[0, 1:], z[0, 1:])
     assert torch.equal(out[2], torch.tensor([2., -2., 2.]).expand(4, 3)) and out[0, 0].abs().min() == 2
+
+
+def test_a_missing_label_is_missing_alone_and_read():
+    m, seen = new(learn="labels"), []
+    m.decoder.net.register_forward_pre_hook(lambda _, a: seen.append(a[2]))
+    y = Y.float()
+    for v in (y, y.where(torch.arange(5) != 0, NAN), y*NAN): m.loss(X, v, generator=torch.Generator().manual_seed(0))
+    whole, dose, none = seen
+    read = m.encoder(X).z
+    assert torch.equal(whole[:, 1:], dose[:, 1:])
+    assert (dose[:, 0]-read[:, 0]).abs().max() < 5*m.prior.sigma > (none[:, 0]-read[:, 0]).abs().max()
 
 
 def test_rows_that_all_lack_a_label_train_everything():
@@ -308,6 +319,7 @@ def test_a_variable_never_labelled_is_never_shown():
     m.decoder.net.register_forward_pre_hook(lambda _, a: seen.append(a[2]))
     m.counterfactual(X, {"group": "Q"}, steps=2)
     m.predict(m.abduct(X, 2))
+    m.loss(X, Y.where(torch.arange(5) != 0, NAN))
     assert all((z[:, 0].abs() == 2).all() and (z[:, 1:].abs() != 2).any() for z in seen)
 
 
