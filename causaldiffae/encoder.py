@@ -48,13 +48,12 @@ class Choices(nn.Module):
     def __init__(self,
         graph:CausalGraph,   # whose categories
         d:int,               # numbers per variable
-        kind:str="additive", # "gumbel": all of them are chosen; "additive": none
+        kind:str="additive", # "additive": none is; "gumbel" and "scaled": all are
     ):
         super().__init__()
-        self.d = d
-        gumbel = check_choice("mechanisms",kind,("additive","gumbel"))=="gumbel"
+        self.d,self.kind = d,check_choice("mechanisms",kind,("additive","gumbel","scaled"))
         sizes = {graph.index(v): len(cs) for v,cs in graph.categories.items()}
-        self.chosen = sizes if gumbel else {}   # index of a variable → how many categories
+        self.chosen = {} if kind=="additive" else sizes   # variable → how many categories
 
     def code(self,
         i:int,        # a category that is chosen
@@ -78,7 +77,7 @@ class Mechanisms(Choices):
         graph:CausalGraph, # whose edges become the mask
         d:int,             # numbers per variable
         hidden:int=64,     # width of each mechanism's two hidden layers
-        kind:str="additive", # "gumbel": categories are chosen, see above
+        kind:str="additive", # "gumbel": categories are chosen; "scaled": and noise has a scale
     ):
         super().__init__(graph,d,kind)
         n,named = graph.n,graph.categories
@@ -95,13 +94,21 @@ class Mechanisms(Choices):
         zeros = lambda *shape: nn.Parameter(torch.zeros(n,*shape))
         self.w1,self.b1 = weight(P*d,hidden),zeros(1,hidden)
         self.w2,self.b2 = weight(hidden,hidden),zeros(1,hidden)
-        self.w3,self.b3 = zeros(hidden,d),zeros(1,d)
+        out = d+(kind=="scaled")
+        self.w3,self.b3 = zeros(hidden,out),zeros(1,out)
 
     def effect(self,
         z:Tensor,      # causal variables, (N, n_vars, d)
         which=None,    # indices of the variables wanted; all if not given
     ) -> Tensor:       # f_i(z_pa(i)), (N, len(which), d); zero for a variable without parents
         "What the parents contribute; of a category that is chosen, the logits"
+        return self.parts(z,which)[0]
+
+    def parts(self,
+        z:Tensor,      # causal variables, (N, n_vars, d)
+        which=None,    # indices of the variables wanted
+    ) -> tuple:        # f_i like `effect`, and s_i (N, len(which), 1), or None
+        "What the parents contribute, and the scale of what they do not; 1 without parents"
         z = torch.where(self.number,z.mean(-1,keepdim=True),z)
         pick = lambda v: v if which is None else v[list(which)]
         parents,mask = pick(self.parents),pick(self.mask)
@@ -109,7 +116,10 @@ class Mechanisms(Choices):
         h = seen.flatten(2).transpose(0,1)   # (which, N, P·d): each sees its parents
         for w,b in ((self.w1,self.b1),(self.w2,self.b2)):
             h = F.silu(torch.baddbmm(pick(b),h,pick(w)))
-        return (torch.baddbmm(pick(self.b3),h,pick(self.w3))*mask[:,:1]).transpose(0,1)
+        out = (torch.baddbmm(pick(self.b3),h,pick(self.w3))*mask[:,:1]).transpose(0,1)
+        if out.shape[-1]==self.d: return out,None
+        f,s = out.split((self.d,1),-1)
+        return f,0.05+0.95*F.softplus(s)/math.log(2)
 
     def family_known(self,
         known:Tensor, # which labels there are, (N, n_vars)
@@ -123,8 +133,8 @@ class Mechanisms(Choices):
     ) -> Tensor:          # u, like `z`
         "Abduct the exogenous noise that makes `z` a solution: u_i = z_i - f_i(z_pa(i))"
         z = self.settled(z)
-        f = self.effect(z)
-        u = z-f
+        f,s = self.parts(z)
+        u = z-f if s is None else (z-f)/s
         for i,k in self.chosen.items():
             r = torch.full_like(f[:,i,:k],0.5) if luck is None else luck[:,i,:k]
             g = gumbel_given(f[:,i,:k],z[:,i,:k].argmax(-1),r)
@@ -138,9 +148,10 @@ class Mechanisms(Choices):
         "Solve in topological order, with the equations in `actions` replaced"
         acts,z = {a.index: a for a in actions},torch.zeros_like(u)
         for level in self.levels:
-            z_level = self.effect(z,level)+u[:,level]
+            f,s = self.parts(z,level)
+            z_level = f+u[:,level] if s is None else f+s*u[:,level]
             for k,i in enumerate(level):
-                if i in self.chosen: z_level[:,k] = self.code(i,z_level[:,k])
+                if i in self.chosen: z_level[:,k] = self.code(i,f[:,k]+u[:,i])
                 if i not in acts: continue
                 v = acts[i].values.to(u)
                 if v.ndim==1: v = v[:,None]

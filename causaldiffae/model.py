@@ -239,7 +239,7 @@ class CausalLearner(CausalAutoencoder):
 
     def _from_reading(self, q, y):
         "z as the encoder reads it, and hidden where a label is missing (Komanduri et al. 2024)"
-        kl_u,kl_z = self.prior.kl_u(q.u,q.logvar),self.prior.kl_z(q.z,q.logvar,y)
+        kl_u,kl_z = self._kl_u(q.z,q.logvar,q.u),self.prior.kl_z(q.z,q.logvar,y)
         return q.z,q.logvar,y.isnan().any(1),kl_u.mean(),kl_z.mean()
 
     def _from_labels(self, q, y):
@@ -248,11 +248,20 @@ class CausalLearner(CausalAutoencoder):
         known = ~mean.isnan()
         z = torch.where(known,mean,f.settled(q.z.detach()))
         logvar = torch.full_like(z,2*math.log(self.prior.sigma))
-        whole = f.family_known(known[...,0])[...,None]
-        effect = f.effect(z)
-        effect = torch.where(whole,effect,effect.detach().lerp(effect,0.01))   # counts little
-        kl_u = self.prior.kl_caused(effect,z,logvar)
-        return z,logvar,None,kl_u.mean(),self.prior.kl_read(q.z,q.logvar,y).mean()
+        kl_u = self._kl_u(z,logvar,whole=f.family_known(known[...,0])[...,None])
+        kl_z = self.prior.kl_read(q.z,q.logvar,y,f.chosen)
+        return z,logvar,None,kl_u.mean(),kl_z.mean()
+
+    def _kl_u(self, z, logvar, u=None, whole=None):
+        "KL of the noise; variables of rows that are not `whole` count little for their mechanisms"
+        f = self.encoder.mechanisms
+        if u is not None and f.kind=="additive": return self.prior.kl_u(u,logvar)
+        effect,scale = (self._little(v,whole) for v in f.parts(z))
+        return self.prior.kl_caused(effect,z,logvar,scale,f.chosen)
+
+    def _little(self, v, whole):
+        if v is None or whole is None: return v
+        return torch.where(whole,v,v.detach().lerp(v,0.01))   # a hundredth of the gradient
 
     def _shown(self, z):
         "What the denoiser sees: nothing of a variable of which training knew no label"
@@ -404,8 +413,8 @@ class CausalDiffAE(CausalSampler):
         encoder:dict=None,     # `widths`, `patch` and `convs` of the causal encoder
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
         net:str="unet",        # name of a denoiser
-        mechanisms:str="gumbel", # how categories come about: "gumbel", or "additive" as numbers do
-        learn:str="labels",    # from what causes and pictures are learned: "labels" or "reading"
+        mechanisms:str="scaled", # "additive" noise; "gumbel" for categories; and a scale
+        learn:str="labels",    # from what causes and looks are learned: or "reading"
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
         if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))

@@ -144,10 +144,10 @@ class LabelPrior(LabelCodes):
         known = ~y.isnan()[...,None]
         mean = torch.where(known,self.mean(y),z)
         return (kl_normal(z,logvar,mean,self.sigma)*known).flatten(1).sum(1)
-    def _choices(self, nats, log_p, p):
+    def _choices(self, nats, chosen, log_p, p):
         "Of each category the cross-entropy, d times, as often as a number's label counts"
         nats = nats.clone()
-        for i,k in self.categories.items():
+        for i,k in (self.categories if chosen is None else chosen).items():
             nats[:,i] = -((p[:,i,:k]+1)/2*log_p(i,k)).sum(-1,keepdim=True)
         return nats
 
@@ -155,15 +155,19 @@ class LabelPrior(LabelCodes):
         f:Tensor,      # what the parents contribute, logits of categories, (N, n_vars, d)
         z:Tensor,      # what is known of the variables, like `f`
         logvar:Tensor, # its log-variance, like `f`
+        s=None,        # scale of the noise, (N, n_vars, 1); 1 if not given
+        chosen=None,   # categories that are chosen, variable → how many; all if not given
     ) -> Tensor:       # nats per image, (N,)
-        "KL(q(u) ‖ p(u)) of additive noise z-f, and of the Gumbel noise that chose a category"
+        "KL(q(u) ‖ p(u)) of the noise (z-f)/s, and of the Gumbel noise that chose a category"
         log_p = lambda i,k: f[:,i,:k].log_softmax(-1)
-        return self._choices(kl_normal(z-f,logvar),log_p,z).flatten(1).sum(1)
+        u,logvar = (z-f,logvar) if s is None else ((z-f)/s,logvar-2*s.log())
+        return self._choices(kl_normal(u,logvar),chosen,log_p,z).flatten(1).sum(1)
 
     def kl_read(self,
         z:Tensor,      # mean of q(z|x), (N, n_vars, d); of a category 2p-1
         logvar:Tensor, # its log-variance, like `z`
         y:Tensor,      # labels, raw units, (N, n_vars); nan where missing
+        chosen=None,   # categories that are chosen, variable → how many; all if not given
     ) -> Tensor:       # nats per image, (N,); a missing label adds nothing
         "KL(p(z|y) ‖ q(z|x)), p a quarter of σ wide: q's width becomes the error of the reading"
         known,sigma = ~y.isnan()[...,None],self.sigma/4
@@ -171,5 +175,5 @@ class LabelPrior(LabelCodes):
         r = logvar-2*math.log(sigma)
         nats = 0.5*(((z-mean)**2+sigma**2)/logvar.exp()+r-1)
         log_p = lambda i,k: ((z[:,i,:k]+1)/2+1e-6).log()
-        return (self._choices(nats,log_p,mean)*known).flatten(1).sum(1)
+        return (self._choices(nats,chosen,log_p,mean)*known).flatten(1).sum(1)
 

@@ -162,6 +162,25 @@ def test_known_causes_give_the_true_effect(edges, weights):
     assert (got-solve(1.5)).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("learn", ["labels", "reading"])
+def test_a_scale_is_learned_as_a_likelihood(learn):
+    "b = 0.5·a, and noise that is wide where a is large"
+    graph = CausalGraph.from_edges("a->b")
+    torch.manual_seed(0)
+    m = CausalDiffAE(graph, (1, 8, 8), widths=(32, 32), latent_dim=1, learn=learn)
+    f, g = m.encoder.mechanisms, torch.Generator().manual_seed(0)
+    opt = torch.optim.Adam(f.parameters(), 5e-3)
+    for _ in range(400):
+        a = torch.rand(256, generator=g)*2-1
+        z = torch.stack([a, 0.5*a+(0.3+0.2*a)*torch.randn(256, generator=g)], 1)[..., None]
+        opt.zero_grad()
+        m._kl_u(z, torch.full_like(z, -8.), f.noise(z)).mean().backward()
+        opt.step()
+    a = torch.tensor([-0.8, 0., 0.8])
+    effect, scale = f.parts(torch.stack([a, a], 1)[..., None])
+    assert (effect[:, 1, 0]-0.5*a).abs().max() < 0.07 and (scale[:, 1, 0]/(0.3+0.2*a)-1).abs().max() < 0.2
+
+
 # categories as effects
 
 def test_gumbel_noise_is_that_of_the_category_it_chose():
@@ -324,10 +343,11 @@ def test_a_variable_never_labelled_is_never_shown():
 
 
 @pytest.mark.parametrize("learn", ["labels", "reading"])
-@pytest.mark.parametrize("mechanisms", ["gumbel", "additive"])
+@pytest.mark.parametrize("mechanisms", ["gumbel", "additive", "scaled"])
 def test_choices_are_kept_in_files(learn, mechanisms, tmp_path):
     m = new(learn=learn, mechanisms=mechanisms)
-    assert m.loss(X, Y)["total"].isfinite()
+    far = nn.init.normal_(m.encoder.read[-1].bias, std=3.)                # codes far from what a category has
+    assert m.loss(X, Y)["total"].isfinite() and far.isfinite().all()
     m.save(tmp_path/"m.safetensors")
     again = CausalDiffAE.load(tmp_path/"m.safetensors")
     assert again.config() == m.config() and torch.equal(again.encode(X), m.encode(X))
