@@ -282,6 +282,20 @@ def test_samples_are_of_what_is_not_known():
     assert (before-Y).abs().max() < 1e-4
 
 
+def test_doubt_is_what_was_learned():
+    r = M.read(X)
+    q = M.encoder(X)
+    assert torch.equal(r.labels, M.labels(M.encoder.mechanisms.settled(q.z.detach())))
+    assert torch.allclose(r.doubt[:, 0], (q.logvar[:, 0]/2).exp().mean(-1).detach().double()*10)     # dose: 10 … 30
+    i = NAMES.index("kind")
+    assert torch.allclose(1-r.doubt[:, i], (q.z[:, i, :3].detach().amax(-1).double()+1)/2)
+    z = M.solve(M.encode(X))
+    chances = M.chances(z)
+    assert set(chances) == {"flag", "kind"} and all((p.sum(1)-1).abs().max() < 1e-5 for p in chances.values())
+    p = M.chances(M.solve(M.encode(X, Y), {"size": 20.}))["flag"]
+    assert (p-p[:1]).abs().max() < 1e-6                                        # the same cause, the same chances
+
+
 # learning
 
 def test_an_undrawn_cause_teaches_its_mechanism():
