@@ -96,7 +96,8 @@ def spoiled(i, v):
     return y
 
 
-@pytest.mark.parametrize("bad", [Y[:5], Y[:, :2], Y[0], "age", 3., spoiled(0, math.inf), spoiled(NAMES.index("flag"), 2.),
+@pytest.mark.parametrize("bad", [Y[:5], Y[:, :2], Y[0], "age", 3., spoiled(0, math.inf),
+                                 spoiled(NAMES.index("flag"), 2.),
                                  spoiled(NAMES.index("kind"), 0.5),
                                  spoiled(NAMES.index("group"), -1.), spoiled(0, 1e30), Y > 1, Y+0j, [["a"]*5]*12])
 def test_labels_that_cannot_be_are_refused_before_any_work(bad):
