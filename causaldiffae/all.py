@@ -8,6 +8,7 @@ __all__ = []
 # %% ../nbs/15_all.ipynb #c004
 from .graph import *
 from .check import *
+from .scm import *
 from .joints import *
 from .files import *
 from .images import *
