@@ -14,6 +14,8 @@ from .files import *
 from .images import *
 from .data.core import *
 from .data.pendulum import *
+from .data.strokes import *
+from .data.mnist import *
 from .data.morphomnist import *
 from .data.circuit import *
 from .data.circuit_files import *
