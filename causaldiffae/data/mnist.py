@@ -66,7 +66,8 @@ def read_mnist(
     files = [_file(folder,split,*v) for v in (("images","-idx3-ubyte"),("labels","-idx1-ubyte"))]
     images,digit = map(read_idx,files)
     if digit.ndim==1 and images.shape==(len(digit),28,28): return images,digit
-    raise refusal("folder","28×28 images, one per label",f"{images.shape} in {files[0]} and {digit.shape} in {files[1]}")
+    what = f"{images.shape} in {files[0]} and {digit.shape} in {files[1]}"
+    raise refusal("folder","28×28 images, one per label",what)
 
 # %% ../../nbs/01ba_mnist.ipynb #c010
 def cache_home() -> Path: # `$CAUSALDIFFAE_HOME`, or the platform's cache folder

@@ -101,7 +101,8 @@ def read_morpho_labels(
         except (TypeError,ValueError,OverflowError) as e:
             raise refusal("folder",f"{path.name} with a number in every field",f"{path}, line {line}: {e}") from None
         if not np.isfinite(y[k]).all():
-            raise refusal("folder",f"{path.name} with a finite number in every field",f"{y[k].tolist()} in {path}, line {line}")
+            what = f"{path.name} with a finite number in every field"
+            raise refusal("folder",what,f"{y[k].tolist()} in {path}, line {line}")
         if index!=k:
             raise refusal("folder",f"{path.name} with rows 0, 1, 2, … in order",f"{index} in {path}, line {line}")
     return torch.from_numpy(y)
@@ -170,7 +171,8 @@ def _drawn(blocks, n_workers):
                 done += 1
                 yield out
         except (BrokenProcessPool,OSError) as e:
-            warnings.warn(f"several processes cannot be used here ({e or type(e).__name__}); one process goes on drawing")
+            why = str(e) or type(e).__name__
+            warnings.warn(f"several processes cannot be used here ({why}); one process goes on drawing")
     for b in blocks[done:]: yield _draw_block(*b)
 
 def build_morphomnist(

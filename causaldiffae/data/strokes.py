@@ -48,7 +48,8 @@ def _rectangles(r):
     widths = _element(r).sum(1)
     return [(int((widths>=w).sum()), int(w)) for w in np.unique(widths)]
 def _dilate(b, r):
-    return np.logical_or.reduce([_skimage()[0].maximum_filter(b, size=s, mode="constant", cval=0) for s in _rectangles(r)])
+    grow = _skimage()[0].maximum_filter
+    return np.logical_or.reduce([grow(b, size=s, mode="constant", cval=0) for s in _rectangles(r)])
 
 def _stroke(image):
     "The enlarged stroke, true and false"
