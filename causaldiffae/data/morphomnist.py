@@ -188,21 +188,26 @@ def build_morphomnist(
     workers = os.cpu_count() or 1 if n_workers is None else check_number("n_workers",n_workers,1,whole=True)
     cuts = [slice(a,a+_block) for a in range(0,len(images),_block)]
     blocks = [(images[c],y[c],known[c]) for c in cuts]
-    done = dict.fromkeys(range(len(cuts)))
-    if cache is not None:
-        Path(cache).mkdir(parents=True,exist_ok=True)
-        paths = [Path(cache)/_key(*b) for b in blocks]
-        done = {k: _load_block(p) for k,p in enumerate(paths)}
-    todo = [k for k,v in done.items() if v is None]
-    bar = tqdm(total=sum(len(blocks[k][0]) for k in todo),desc="drawing digits",unit="image",
-               disable=not progress or len(todo)<2)
-    with bar:
-        for k,out in zip(todo,_drawn([blocks[k] for k in todo],workers)):
+    paths = _paths(blocks,cache)
+    done = [p and _load_block(p) for p in paths]
+    todo = [k for k,v in enumerate(done) if v is None]
+    n = sum(len(blocks[k][0]) for k in todo)
+    hide = not progress or len(todo)<2
+    with tqdm(total=n,desc="drawing digits",unit="image",disable=hide) as bar:
+        for out,k in zip(_drawn([blocks[k] for k in todo],workers),todo):
             done[k] = out
             bar.update(len(out[0]))
-            if cache is not None:
-                with atomic(paths[k]) as part, open(part,"wb") as f: np.savez_compressed(f,images=out[0],base=out[1])
-    return Built(*(np.concatenate([done[k][i] for k in range(len(cuts))]) for i in range(2)))
+            if paths[k]: _save_block(paths[k],*out)
+    return Built(*map(np.concatenate,zip(*done)))
+
+def _paths(blocks, cache):
+    "The file of each block; None where nothing is kept"
+    if cache is None: return [None]*len(blocks)
+    Path(cache).mkdir(parents=True,exist_ok=True)
+    return [Path(cache)/_key(*b) for b in blocks]
+
+def _save_block(path, images, base):
+    with atomic(path) as part, open(part,"wb") as f: np.savez_compressed(f,images=images,base=base)
 
 def _key(images, labels, base):
     "The name of a block's file, made from what is asked"
