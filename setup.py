@@ -10,7 +10,8 @@ parser.read(root/'settings.ini', encoding='utf-8')
 cfg = parser['DEFAULT']
 
 pythons = [f'3.{minor}' for minor in range(10, 14)]
-if cfg['min_python'] != pythons[0]: raise SystemExit(f"min_python is {cfg['min_python']} in settings.ini, {pythons[0]} in setup.py")
+if cfg['min_python'] != pythons[0]:
+    raise SystemExit(f"min_python is {cfg['min_python']} in settings.ini, {pythons[0]} in setup.py")
 suffix = '_requirements'
 extras = {k[:-len(suffix)]: v.split() for k,v in cfg.items() if k.endswith(suffix)}
 extras['dev'] = sorted({r for reqs in extras.values() for r in reqs})
@@ -27,18 +28,25 @@ setup(
     long_description_content_type='text/markdown',
     keywords=cfg['keywords'],
     url=cfg['git_url'],
-    project_urls={'Documentation': cfg['doc_host']+cfg['doc_baseurl']},
+    project_urls={'Documentation': cfg['doc_host'] + cfg['doc_baseurl']},
     author=cfg['author'],
     author_email=cfg['author_email'],
     license='Apache-2.0',
-    classifiers=['Development Status :: 3 - Alpha', f"Intended Audience :: {cfg['audience']}",
-        'Topic :: Scientific/Engineering :: Artificial Intelligence', f"Natural Language :: {cfg['language']}"]
-        + [f'Programming Language :: Python :: {o}' for o in pythons],
-    packages=find_packages(include=[cfg['lib_path'], cfg['lib_path']+'.*']),
-    package_data={cfg['lib_name']: ['weights/*.safetensors','py.typed']},
-    python_requires='>='+cfg['min_python'],
+    classifiers=[
+        'Development Status :: 3 - Alpha',
+        f"Intended Audience :: {cfg['audience']}",
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        f"Natural Language :: {cfg['language']}",
+    ]
+    + [f'Programming Language :: Python :: {o}' for o in pythons],
+    packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']),
+    package_data={cfg['lib_name']: ['weights/*.safetensors', 'py.typed']},
+    python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require=extras,
-    entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]},
+    entry_points={
+        'console_scripts': cfg['console_scripts'].split(),
+        'nbdev': [f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"],
+    },
     zip_safe=False,
 )

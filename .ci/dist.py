@@ -1,5 +1,6 @@
-"""Checks of what is handed to users: `files DIST`: the sdist and wheel in DIST hold every module and weight file that git has;
-`modules N`: every module of the installed package imports, with fastcore N and without the extras; `speed`: the import is quick."""
+"""Checks of what is handed to users. `files DIST`: the sdist and wheel in DIST hold every module and weight file
+that git has; `modules N`: every module of the installed package imports, with fastcore N and without the extras;
+`speed`: the import is quick."""
 import importlib,pkgutil,statistics,subprocess,sys,tarfile,zipfile
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -8,7 +9,8 @@ from pathlib import Path
 def files(dist):
     want = subprocess.run(['git','ls-files','causaldiffae'], capture_output=True, text=True, check=True).stdout.split()
     wheel,sdist = next(Path(dist).glob('*.whl')),next(Path(dist).glob('*.tar.gz'))
-    have = {wheel: set(zipfile.ZipFile(wheel).namelist()), sdist: {o.partition('/')[2] for o in tarfile.open(sdist).getnames()}}
+    have = {wheel: set(zipfile.ZipFile(wheel).namelist()),
+            sdist: {o.partition('/')[2] for o in tarfile.open(sdist).getnames()}}
     for path,names in have.items():
         missing = [o for o in want if o not in names]
         if missing: sys.exit(f'{path.name} lacks {missing}')
@@ -16,7 +18,8 @@ def files(dist):
     if not weights: sys.exit('git has no causaldiffae/weights/*.safetensors: the package ships no trained model')
     size = sum(Path(o).stat().st_size for o in weights)/1e6
     if size>10: sys.exit(f'{size:.1f} MB of weights: more than the 10 MB they may take')
-    print(f'{len(want)} files, among them {size:.1f} MB of weights: {" ".join(Path(o).name for o in weights)}; wheel {wheel.stat().st_size/1e6:.1f} MB')
+    names = ' '.join(Path(o).name for o in weights)
+    print(f'{len(want)} files, among them {size:.1f} MB of weights: {names}; wheel {wheel.stat().st_size/1e6:.1f} MB')
 
 def modules(fastcore):
     if version('fastcore').split('.')[0]!=fastcore: sys.exit(f"fastcore is {version('fastcore')}, not {fastcore}")
@@ -31,9 +34,12 @@ def modules(fastcore):
 
 def speed(runs=7, limit=0.05):
     code = 'import time,torch; t=time.perf_counter(); import {}; print(time.perf_counter()-t)'
-    def median(name, runs): return statistics.median(float(subprocess.check_output([sys.executable,'-c',code.format(name)])) for _ in range(runs))
+    def median(name, runs):
+        took = (float(subprocess.check_output([sys.executable,'-c',code.format(name)])) for _ in range(runs))
+        return statistics.median(took)
     quick = median('causaldiffae', runs)
     if quick>limit: sys.exit(f'{quick:.3f} s beyond torch, median of {runs}; the limit is {limit} s')
-    print(f"causaldiffae {quick:.3f} s, causaldiffae.all {median('causaldiffae.all', 3):.3f} s beyond torch, medians of {runs} and 3 runs")
+    whole = median('causaldiffae.all', 3)
+    print(f"causaldiffae {quick:.3f} s, causaldiffae.all {whole:.3f} s beyond torch, medians of {runs} and 3 runs")
 
 if __name__=='__main__': globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,7 @@
 """The site without Quarto, for a check on every change:
-`python .ci/pages.py stage DIR` makes DIR, which must not be there yet, with the pages as nbdev prepares them for Quarto, in the form that smalldocs reads;
-`python .ci/pages.py check DIR` looks at the rendered pages in DIR: local links and their #anchors, alt texts, saved errors."""
+`python .ci/pages.py stage DIR` makes DIR, which must not be there yet, with the pages as nbdev prepares them for
+Quarto, in the form that smalldocs reads; `python .ci/pages.py check DIR` looks at the rendered pages in DIR: local
+links and their #anchors, alt texts, saved errors."""
 import re,shutil,sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -53,8 +54,9 @@ class Citations:
         def item(k):
             b = self.bib[k]
             where = b.get('booktitle') or b.get('journal') or b.get('publisher') or f"arXiv {b['eprint']}"
-            return f"[{b['author'].replace(' and ', '; ')} ({b['year']}). [{b['title']}]({b['url']}). *{where}*.]{{#ref-{k}}}"
-        return [mk_cell('## References\n\n' + '\n\n'.join(map(item, sorted(keys, key=self.label))), 'markdown')] if keys else []
+            return f"[{b['author'].replace(' and ', '; ')} ({b['year']}). [{b['title']}]({b['url']}). *{where}*.]{{#ref-{k}}}"  # noqa: E501
+        text = '## References\n\n' + '\n\n'.join(map(item, sorted(keys, key=self.label)))
+        return [mk_cell(text, 'markdown')] if keys else []
 
 def stage(dest):
     cfg = get_config(path=root)
@@ -90,7 +92,7 @@ def stage(dest):
     yml.write_text(conf, encoding='utf-8')
     hrefs = set(re.findall(r'[\w/.-]+\.ipynb', conf.partition('sidebar:')[2]))
     pages = {p.relative_to(dest).as_posix() for p in dest.rglob('*.ipynb')}
-    faults = {"names in backticks in a signature's comments, which nbdev makes links inside the code": linked, 'cited, but not in references.bib': cite.unknown,
+    faults = {"names in backticks in a signature's comments, which nbdev makes links inside the code": linked, 'cited, but not in references.bib': cite.unknown,  # noqa: E501
               'pages that the sidebar lacks': pages-hrefs, 'in the sidebar, but no page': hrefs-pages}
     for what,o in faults.items():
         if o: print(f'{what}: {sorted(o)}')
@@ -121,7 +123,7 @@ def check(site):
             target = (p.parent/unquote(url.path)).resolve() if url.path else p
             if target.is_dir(): target = target/'index.html'
             if not target.exists(): faults.append((p, f'broken link {link}'))
-            elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids: faults.append((p, f'no anchor {link}'))
+            elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids: faults.append((p, f'no anchor {link}'))  # noqa: E501
     for p,f in faults: print(f'{p.relative_to(site)}: {f}')
     print(f'{len(pages)} pages, {n} local links, {len(faults)} faults')
     if faults or not pages: sys.exit(1)

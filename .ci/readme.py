@@ -1,5 +1,6 @@
 """Make README.md from nbs/index.ipynb, as nbdev_readme does, without Quarto: `python .ci/readme.py [--check]`.
-Pictures are written to nbs/images and linked by relative paths, which GitHub shows (setup.py makes them absolute for PyPI)."""
+Pictures are written to nbs/images and linked by relative paths, which GitHub shows (setup.py makes them absolute
+for PyPI)."""
 import base64,re,sys,tempfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ nbs = root/'nbs'
 def option(cell, key):
     "Value of the cell's `#| key: value` line, or an empty string"
     m = re.search(rf'^#\|\s*{key}:\s*(.+?)\s*$', cell.source or '', re.M)
-    return m[1].strip('\'"') if m else ''
+    return re.sub(r'\s+# noqa.*$', '', m[1]).strip('\'"') if m else ''
 
 def pictures(cell, files):
     "Turn PNG outputs into Markdown that links to a file with the alt text and caption of the cell"
@@ -34,7 +35,7 @@ def link(m):
 def readme():
     "The text of README.md and the pictures it shows, {path in nbs: bytes}"
     files = {}
-    nb = NBProcessor(nbs/'index.ipynb', procs=[FrontmatterProc, populate_language, strip_ansi, hide_line, rm_export, clean_magics, hide_], process=True).nb
+    nb = NBProcessor(nbs/'index.ipynb', procs=[FrontmatterProc, populate_language, strip_ansi, hide_line, rm_export, clean_magics, hide_], process=True).nb  # noqa: E501
     fm = nb.frontmatter_
     cells = [c for c in nb.cells if c.cell_type!='raw' and c.get('source')]
     for c in cells:
@@ -53,12 +54,12 @@ def readme():
 
 def main(check):
     text,files = readme()
-    broken = [o for o in re.findall(r'\]\((nbs/[^)#\s]+)', text) if not (root/o).exists() and o.removeprefix('nbs/') not in files]
+    broken = [o for o in re.findall(r'\]\((nbs/[^)#\s]+)', text) if not (root/o).exists() and o.removeprefix('nbs/') not in files]  # noqa: E501
     if broken: print('index.ipynb links to what is not there:', *broken, file=sys.stderr)
     want = {root/'README.md': text.encode(), **{nbs/k: v for k,v in files.items()}}
     stale = [p for p,b in want.items() if not p.exists() or p.read_bytes()!=b]
     stale += [p for p in nbs.glob('images/index-*.png') if p not in want]
-    if check and stale: sys.exit('Out of date with nbs/index.ipynb (run python .ci/readme.py): ' + ', '.join(str(p.relative_to(root)) for p in stale))
+    if check and stale: sys.exit('Out of date with nbs/index.ipynb (run python .ci/readme.py): ' + ', '.join(str(p.relative_to(root)) for p in stale))  # noqa: E501
     if check and broken: sys.exit(1)
     for p in [] if check else stale:
         if p not in want: p.unlink()

@@ -1,4 +1,4 @@
-"""The causal circuit drawn by MuJoCo: shown on the page tutorials/circuit3d, used by `circuit(render=render_circuit_mujoco)`"""
+"""The causal circuit drawn by MuJoCo, for `circuit(render=render_circuit_mujoco)`; see tutorials/circuit3d"""
 import atexit
 import math
 import os
@@ -26,22 +26,47 @@ def _place(p, r):
 def _xml(size):
     "The scene for pictures of `size` pixels"
     def v(*x): return " ".join(f"{float(o):.6g}" for o in x)
-    def geom(kind, material, size, *pos): return f'<geom type="{kind}" material="{material}" size="{v(*size)}" pos="{v(*pos)}"/>'
+    def geom(kind, material, size, *pos):
+        return f'<geom type="{kind}" material="{material}" size="{v(*size)}" pos="{v(*pos)}"/>'
     def bar(material, r, a, b): return f'<geom type="capsule" material="{material}" size="{r}" fromto="{v(*a,*b)}"/>'
     def cable(a, b, r): return bar("rubber", r, (*a,0.7*r), (*b,0.7*r))
     lamps,buttons = (list(zip(*_place(_button, r))) for r in (0.72,_reach))
     made,things = [],[cable(l, lamps[2], 0.008) for l in lamps[:2]]                 # blue → red, green → red
     for (name,c),l,b in zip(_colours.items(), lamps, buttons):
-        made += [f'<material name="{name} {part}" rgba="{v(*(k*o+w for o in c),alpha)}" specular="{s}" shininess="{s}"/>'
-            for part,k,w,alpha,s in (("button",0.62,0.08,1,0.4),("glass",0.22,0.02,0.6,0.6),("core",0.15,0.05,1,0))]
-        things += [cable(b, l, 0.011),                                              # button → its lamp
-            f'<light name="{name}" pos="{v(*l,0.15)}" cutoff="180" exponent="0" castshadow="false" ambient="0 0 0" specular="0 0 0" attenuation="0.9 0 8"/>',
-            geom("cylinder", "black", (0.098,0.014), *l,0.014), geom("cylinder", "steel", (0.088,0.012), *l,0.024),
-            geom("sphere", f"{name} core", (0.045,), *l,0.060), geom("ellipsoid", f"{name} glass", (0.078,0.078,0.080), *l,0.036),
-            geom("cylinder", "black", (0.068,0.012), *b,0.012),
-            f'<body pos="{v(*b,0.026)}"><joint name="{name}" type="slide" axis="0 0 -1"/>{geom("cylinder", f"{name} button", (0.052,0.014), 0,0,0)}</body>']
-    made += [f'<material name="{name}" rgba="{c} 1" specular="{s}" shininess="{s}"/>' for name,c,s in
-        (("black","0.10 0.10 0.115",0.35),("steel","0.50 0.50 0.53",0.5),("rubber","0.09 0.09 0.10",0.15),("shell","0.86 0.87 0.89",0.4),("joint","0.95 0.47 0.10",0.4))]
+        made += [
+            f'<material name="{name} {part}" rgba="{v(*(k*o+w for o in c),alpha)}" specular="{s}" shininess="{s}"/>'
+            for part, k, w, alpha, s in (
+                ("button", 0.62, 0.08, 1, 0.4),
+                ("glass", 0.22, 0.02, 0.6, 0.6),
+                ("core", 0.15, 0.05, 1, 0),
+            )
+        ]
+        things += [
+            cable(b, l, 0.011),  # button → its lamp
+            (
+                f'<light name="{name}" pos="{v(*l,0.15)}" cutoff="180" exponent="0" castshadow="false" ambient="0 0 0"'
+                ' specular="0 0 0" attenuation="0.9 0 8"/>'
+            ),
+            geom("cylinder", "black", (0.098, 0.014), *l, 0.014),
+            geom("cylinder", "steel", (0.088, 0.012), *l, 0.024),
+            geom("sphere", f"{name} core", (0.045,), *l, 0.060),
+            geom("ellipsoid", f"{name} glass", (0.078, 0.078, 0.080), *l, 0.036),
+            geom("cylinder", "black", (0.068, 0.012), *b, 0.012),
+            (
+                f'<body pos="{v(*b,0.026)}"><joint name="{name}" type="slide" axis="0 0'
+                f' -1"/>{geom("cylinder", f"{name} button", (0.052,0.014), 0,0,0)}</body>'
+            ),
+        ]
+    made += [
+        f'<material name="{name}" rgba="{c} 1" specular="{s}" shininess="{s}"/>'
+        for name, c, s in (
+            ("black", "0.10 0.10 0.115", 0.35),
+            ("steel", "0.50 0.50 0.53", 0.5),
+            ("rubber", "0.09 0.09 0.10", 0.15),
+            ("shell", "0.86 0.87 0.89", 0.4),
+            ("joint", "0.95 0.47 0.10", 0.4),
+        )
+    ]
     s = _shoulder3d
     return f"""<mujoco><compiler angle="radian"/><statistic extent="1" center="0 0 0.1"/>
     <visual><global offwidth="{4*size}" offheight="{4*size}"/><quality offsamples="0" shadowsize="{min(4096, max(512, 8*size))}"/>
@@ -58,7 +83,7 @@ def _xml(size):
           {geom("cylinder", "joint", (0.046,0.055), 0,0,0.01)}{bar("shell", 0.031, (0,0,0), (_link,0,0))}{geom("cylinder", "joint", (0.038,0.034), _link,0,0)}
           <body pos="{v(_link,0,0)}"><joint name="finger" type="slide" axis="0 0 -1"/>{geom("cylinder", "black", (0.018,0.055), 0,0,0.012)}{geom("sphere", "joint", (0.026,), 0,0,-0.036)}</body>
         </body></body>
-    </worldbody></mujoco>"""
+    </worldbody></mujoco>"""  # noqa: E501
 
 def _wood(n):
     "The table's texture, uint8 (n, n, 3); it covers 2×2 units around (0, 0.25)"
@@ -75,7 +100,11 @@ def _wood(n):
     at = ((torch.arange(n)+0.5)/n*2-1).double()
     x,y = at.abs(),0.13+at[:,None]      # from the middle of the arc, towards the camera
     end = _reach*math.sin(_half_arc),_reach*math.cos(_half_arc)
-    off = torch.where(torch.atan2(x, y)<_half_arc, ((x**2+y**2).sqrt()-_reach).abs(), ((x-end[0])**2+(y-end[1])**2).sqrt())
+    off = torch.where(
+        torch.atan2(x, y) < _half_arc,
+        ((x**2 + y**2).sqrt() - _reach).abs(),
+        ((x - end[0]) ** 2 + (y - end[1]) ** 2).sqrt(),
+    )
     return (wood*(1-0.55*((0.007-off)*n/2+0.5).clamp(0, 1)[...,None])*255).round().byte().numpy()
 
 _trial = """import mujoco as m
@@ -104,14 +133,18 @@ def _mujoco():
     given = os.environ.get("MUJOCO_GL")
     headless = sys.platform=="linux" and not given and not os.environ.get("DISPLAY")
     if headless and "mujoco" in sys.modules:
-        raise RuntimeError("mujoco was imported before MUJOCO_GL was set, and there is no DISPLAY: "
-            "start again and draw with this renderer first, or set os.environ['MUJOCO_GL'] = 'egl' or 'osmesa' before `import mujoco`")
+        raise RuntimeError(
+            "mujoco was imported before MUJOCO_GL was set, and there is no DISPLAY: start again and draw with this"
+            " renderer first, or set os.environ['MUJOCO_GL'] = 'egl' or 'osmesa' before `import mujoco`"
+        )
     wrong = {}
     for gl in ("egl","osmesa") if headless else (given,):
         wrong[gl] = _draws(gl)
         if not wrong[gl]: break
     else:
-        said = "; ".join(f"with MUJOCO_GL {'not set' if gl is None else f'set to {gl!r}'}: {e}" for gl,e in wrong.items())
+        said = "; ".join(
+            f"with MUJOCO_GL {'not set' if gl is None else f'set to {gl!r}'}: {e}" for gl, e in wrong.items()
+        )
         unset = f"; or unset MUJOCO_GL, which is {given!r}" if given else ""
         raise RuntimeError(f"mujoco cannot draw here ({said}). Linux without a display needs a GL library "
                            f"that draws into memory: {_packages}{unset}")
@@ -161,13 +194,15 @@ class _Stage:
         m.mjv_updateScene(self.model, self.data, self.options, None, self.eye, m.mjtCatBit.mjCAT_ALL, self.scene)
         m.mjr_render(self.box, self.scene, self.context)
         m.mjr_readPixels(self.pixels, None, self.box, self.context)
-        x = torch.from_numpy(self.pixels).flip(0).permute(2,0,1).float()               # OpenGL's first row is the lowest
+        # OpenGL's first row is the lowest
+        x = torch.from_numpy(self.pixels).flip(0).permute(2,0,1).float()
         return torch.nn.functional.avg_pool2d(x, 4)
 
 @lru_cache(maxsize=4)
 def _stage(size):
     stage = _Stage(size)
-    atexit.register(lambda o: o() and o().close(), weakref.ref(stage))   # registered after MuJoCo's own end, runs before it
+    # registered after MuJoCo's own end, runs before it
+    atexit.register(lambda o: o() and o().close(), weakref.ref(stage))
     return stage
 
 def render_circuit_mujoco(

@@ -32,8 +32,18 @@ class _Diffusers(nn.Module):
         try: from diffusers import UNet2DModel
         except ImportError: raise ImportError("the comparison with diffusers needs it: pip install diffusers") from None
         C,H,W = image_shape
-        self.net = UNet2DModel(sample_size=(H,W),in_channels=C,out_channels=C,layers_per_block=1,block_out_channels=widths,norm_num_groups=16,attention_head_dim=32,
-            down_block_types=("DownBlock2D",)*len(widths),up_block_types=("UpBlock2D",)*len(widths),class_embed_type="identity")
+        self.net = UNet2DModel(
+            sample_size=(H, W),
+            in_channels=C,
+            out_channels=C,
+            layers_per_block=1,
+            block_out_channels=widths,
+            norm_num_groups=16,
+            attention_head_dim=32,
+            down_block_types=("DownBlock2D",) * len(widths),
+            up_block_types=("UpBlock2D",) * len(widths),
+            class_embed_type="identity",
+        )
         self.cond,self.null = nn.Linear(z_dim,4*widths[0]),nn.Parameter(torch.zeros(4*widths[0]))
 
     def forward(self, x_t, t, z, drop=None):
@@ -51,19 +61,25 @@ def contestant(
     manner:str, # "ours", "reference" or "diffusers"
     data,       # CausalDataset
     seed:int=0, # of the weights
-):              # (model, step, optimiser, AveragedModel): `step(x, y, generator)` trains on one batch and gives the loss terms
+):              # (model, step, optimiser, AveragedModel); `step(x, y, generator)` gives the loss terms
     "A model and one step of its training loop, in one of three manners"
     if manner not in manners: raise ValueError(f"manner: expected one of {manners}, got {manner!r}")
     torch.manual_seed(seed)
     kind = {} if manner=="ours" else dict(prediction="eps",schedule="linear")
     model = CausalDiffAE(data.graph,data.image_shape,**kind)
     z_dim = model.decoder.net.z_dim
-    if manner=="reference": model.decoder.net = UNet(data.image_shape,z_dim,patch=1); model.decoder.net.around = _NoWayAround()
+    if manner=="reference":
+        model.decoder.net = UNet(data.image_shape,z_dim,patch=1)
+        model.decoder.net.around = _NoWayAround()
     if manner=="diffusers": model.decoder.net = _Diffusers(data.image_shape,z_dim)
     model.prepare(data)
     half = manner=="diffusers" or (manner=="ours" and pick_precision()=="bf16")
     params = list(model.parameters())
-    opt = torch.optim.Adam(params,lr=1e-3,fused=True) if manner=="ours" else torch.optim.AdamW(params,lr=1e-3,weight_decay=0.)
+    opt = (
+        torch.optim.Adam(params, lr=1e-3, fused=True)
+        if manner == "ours"
+        else torch.optim.AdamW(params, lr=1e-3, weight_decay=0.0)
+    )
     counted = itertools.count(1)
     def average(averaged, live, _):
         n = next(counted)
@@ -72,7 +88,8 @@ def contestant(
     averaged.update_parameters(model)   # the first time, it copies
     def step(x, y, generator):
         with torch.autocast("cpu",dtype=torch.bfloat16,enabled=half): terms = model.loss(x,y,generator=generator)
-        opt.zero_grad(); terms["total"].backward()
+        opt.zero_grad()
+        terms["total"].backward()
         nn.utils.clip_grad_norm_(params,1.)
         opt.step()
         averaged.update_parameters(model)
@@ -86,7 +103,8 @@ def denoising_errors(
     levels=(0.99,0.9,0.7,0.5,0.3,0.1,0.02),  # ᾱ to ask at
 ) -> dict:              # mean squared errors over the levels: "noise", "image", and "loss", their sum
     "How well the network tells noise and image apart, whatever it predicts and on whichever schedule"
-    if not len(levels) or not all(0<a<1 for a in levels): raise ValueError(f"levels: expected values of ᾱ between 0 and 1, got {levels!r}")
+    if not len(levels) or not all(0 < a < 1 for a in levels):
+        raise ValueError(f"levels: expected values of ᾱ between 0 and 1, got {levels!r}")
     z,s = model.solve(model.encode(x)),model.decoder.schedule
     g,noise,image = torch.Generator().manual_seed(0),[],[]
     for level in levels:
@@ -95,7 +113,8 @@ def denoising_errors(
         eps = torch.randn(x.shape,generator=g)
         x_t = s.add_noise(x,t,eps)
         x_0,seen = s.split(model.decoder.net(x_t,t,z),x_t,t)
-        noise.append(F.mse_loss(seen,eps)); image.append(F.mse_loss(x_0,x))
+        noise.append(F.mse_loss(seen,eps))
+        image.append(F.mse_loss(x_0,x))
     noise,image = (torch.stack(v).mean().item() for v in (noise,image))
     return dict(noise=noise,image=image,loss=noise+image)
 
@@ -104,7 +123,8 @@ def speedup(
     fast:list, # seconds of the other in the same rounds
 ) -> tuple:    # median of slow/fast, [lower quartile, upper quartile]
     "How many times faster, with its spread; ValueError for fewer than five rounds"
-    if len(slow)!=len(fast) or len(slow)<5: raise ValueError(f"slow, fast: expected the same number of rounds, at least 5, got {len(slow)} and {len(fast)}")
+    if len(slow) != len(fast) or len(slow) < 5:
+        raise ValueError(f"slow, fast: expected the same number of rounds, at least 5, got {len(slow)} and {len(fast)}")
     r = [a/b for a,b in zip(slow,fast)]
     q = statistics.quantiles(r,n=4,method="inclusive")
     return statistics.median(r),[q[0],q[2]]
@@ -127,10 +147,16 @@ def bench_training(
             step(x,y,g.manual_seed(r))
             if r>=2: took[m].append(time.perf_counter()-start)   # the first two warm up
     x = data.valid.images[:128]
-    out = {"train_parameters":{m:sum(p.numel() for p in model.decoder.net.parameters()) for m,(model,*_) in sides.items()},
-           "train_images_per_second":{m:batch_size/statistics.median(t) for m,t in took.items()},
-           "train_errors":{m:denoising_errors(model.eval(),x) for m,(model,*_) in sides.items()}, "train_images":(rounds+2)*batch_size}
-    for m in manners[1:]: out[f"train_speedup_vs_{m}"],out[f"train_speedup_vs_{m}_spread"] = speedup(took[m],took["ours"])
+    out = {
+        "train_parameters": {
+            m: sum(p.numel() for p in model.decoder.net.parameters()) for m, (model, *_) in sides.items()
+        },
+        "train_images_per_second": {m: batch_size / statistics.median(t) for m, t in took.items()},
+        "train_errors": {m: denoising_errors(model.eval(), x) for m, (model, *_) in sides.items()},
+        "train_images": (rounds + 2) * batch_size,
+    }
+    for m in manners[1:]:
+        out[f"train_speedup_vs_{m}"], out[f"train_speedup_vs_{m}_spread"] = speedup(took[m], took["ours"])
     return out
 
 @torch.no_grad()
@@ -158,13 +184,15 @@ def diffusers_counterfactual(
     "Inversion and sampling by diffusers' schedulers"
     from diffusers import DDIMInverseScheduler, DDIMScheduler
     for kind,code in ((DDIMInverseScheduler,z),(DDIMScheduler,z_cf)):
-        schedule = kind(clip_sample=False); schedule.set_timesteps(steps)
+        schedule = kind(clip_sample=False)
+        schedule.set_timesteps(steps)
         for t in schedule.timesteps: x = schedule.step(net(x,t.expand(len(x)),code),t,x).prev_sample
     return x
 
 def _asked(data, name, n):
     "Values over the variable's range, one per image"
-    i = data.graph.index(name); lo,hi = data.scale.lo[i],data.scale.hi[i]
+    i = data.graph.index(name)
+    lo,hi = data.scale.lo[i],data.scale.hi[i]
     return {name:lo+(hi-lo)*torch.rand(n,generator=torch.Generator().manual_seed(0))}
 
 def truth_errors(
@@ -174,9 +202,12 @@ def truth_errors(
     n:int=64,         # test images for each
 ) -> Tensor:          # mean absolute error of each answer, of 255, (len(names), n)
     "How far counterfactuals are from the true ones, with values asked over each variable's range"
-    x = data.test.images[:n]; n = len(x)
+    x = data.test.images[:n]
+    n = len(x)
     asked = [_asked(data,name,n) for name in names]
-    return torch.stack([(answer(x,do)-data.test.truth(do,torch.arange(n)).images).abs().mean((1,2,3))*127.5 for do in asked])
+    return torch.stack(
+        [(answer(x, do) - data.test.truth(do, torch.arange(n)).images).abs().mean((1, 2, 3)) * 127.5 for do in asked]
+    )
 
 def bench_counterfactual(
     model:CausalDiffAE,   # trained on the pendulum
@@ -187,22 +218,39 @@ def bench_counterfactual(
     n:int=16,             # images at a time
     truths:int=64,        # images whose counterfactuals are compared with the truth, for each variable
 ) -> dict:
-    "One network asked in two manners, in turn, and diffusers' schedulers and network beside them; each trained answer against the true image"
+    "One network asked in two manners, in turn, and diffusers beside them; each trained answer against the truth"
     x,do = data.test.images[:n],_asked(data,"light",n)
-    net = _Diffusers(data.image_shape,model.decoder.net.z_dim).eval(); z = model.solve(model.encode(x))
+    net = _Diffusers(data.image_shape,model.decoder.net.z_dim).eval()
+    z = model.solve(model.encode(x))
     calls = 2*steps+(solver=="exact")
     sides = {"ours": lambda x,do: model.counterfactual(x,do,steps=steps,solver=solver),
              "ddim250": lambda x,do: reference_counterfactual(model,x,do,generator=torch.Generator().manual_seed(0)),
              "diffusers": lambda x,do: diffusers_counterfactual(net,x,z,model.solve(model.encode(x),do),(calls+1)//2)}
     took = {k:[] for k in sides}
-    sides["ours"](x,do); sides["diffusers"](x,do)   # warm up
+    # warm up
+    sides["ours"](x,do)
+    sides["diffusers"](x,do)
     for _ in range(rounds):
-        for k,f in sides.items(): start = time.perf_counter(); f(x,do); took[k].append(time.perf_counter()-start)
-    out = {"counterfactual_calls":calls,"counterfactual_calls_spread":[calls,calls],"counterfactual_solver":solver,"counterfactual_images":n}
-    for k in ("ddim250","diffusers"): out[f"counterfactual_speedup_vs_{k}"],out[f"counterfactual_speedup_vs_{k}_spread"] = speedup(took[k],took["ours"])
+        for k,f in sides.items():
+            start = time.perf_counter()
+            f(x,do)
+            took[k].append(time.perf_counter()-start)
+    out = {
+        "counterfactual_calls": calls,
+        "counterfactual_calls_spread": [calls, calls],
+        "counterfactual_solver": solver,
+        "counterfactual_images": n,
+    }
+    for k in ("ddim250", "diffusers"):
+        out[f"counterfactual_speedup_vs_{k}"], out[f"counterfactual_speedup_vs_{k}_spread"] = speedup(
+            took[k], took["ours"]
+        )
     for k,f in {"ours":sides["ours"],"ddim250":sides["ddim250"],"unchanged":lambda x,do: x}.items():
         e = truth_errors(f,data,("angle","light"),truths)
-        out[f"truth_error_{k}_255"],out[f"truth_error_{k}_255_spread"] = e.mean().item(),e.quantile(torch.tensor([0.25,0.75])).tolist()
+        out[f"truth_error_{k}_255"], out[f"truth_error_{k}_255_spread"] = (
+            e.mean().item(),
+            e.quantile(torch.tensor([0.25, 0.75])).tolist(),
+        )
     return out
 
 def bench_digits(
@@ -212,14 +260,25 @@ def bench_digits(
     steps:int=7,          # calls in each direction
     solver:str="adams",   # name of a solver
 ) -> dict:                # mean absolute errors, in pixels of thickness and in 255ths
-    "Effectiveness on handwritten digits, each asked for another one's thickness or intensity, and measured; and the image back when nothing is done"
+    "Effectiveness on digits, each asked for another one's thickness or intensity; and the image back, nothing done"
     asked,out = y[torch.randperm(len(y),generator=torch.Generator().manual_seed(0))],{}
-    for k,f in (("ours",lambda do: model.counterfactual(x,do,steps=steps,solver=solver)),("ddim250",lambda do: reference_counterfactual(model,x,do,generator=torch.Generator().manual_seed(0))),("unchanged",lambda do: x)):
+    for k, f in (
+        ("ours", lambda do: model.counterfactual(x, do, steps=steps, solver=solver)),
+        ("ddim250", lambda do: reference_counterfactual(model, x, do, generator=torch.Generator().manual_seed(0))),
+        ("unchanged", lambda do: x),
+    ):
         for i,(name,unit) in enumerate((("thickness","px"),("intensity","255"))):
-            e = (measure(f({name:asked[:,i]}))[:,i]-asked[:,i]).abs(); e = e[~e.isnan()]
-            out[f"{name}_error_{k}_{unit}"],out[f"{name}_error_{k}_{unit}_spread"] = e.mean().item(),e.quantile(torch.tensor([0.25,0.75])).tolist()
+            e = (measure(f({name:asked[:,i]}))[:,i]-asked[:,i]).abs()
+            e = e[~e.isnan()]
+            out[f"{name}_error_{k}_{unit}"], out[f"{name}_error_{k}_{unit}_spread"] = (
+                e.mean().item(),
+                e.quantile(torch.tensor([0.25, 0.75])).tolist(),
+            )
         e = (f(None)-x).abs().mean((1,2,3))*127.5
-        out[f"nothing_done_{k}_255"],out[f"nothing_done_{k}_255_spread"] = e.mean().item(),e.quantile(torch.tensor([0.25,0.75])).tolist()
+        out[f"nothing_done_{k}_255"], out[f"nothing_done_{k}_255_spread"] = (
+            e.mean().item(),
+            e.quantile(torch.tensor([0.25, 0.75])).tolist(),
+        )
     return out
 
 def bench_interactive(
@@ -233,7 +292,9 @@ def bench_interactive(
     a,took,name = model.abduct(x[:1],steps,solver),[],model.graph.names[0]
     lo,hi = model.trained[0][0],model.trained[1][0]
     for k in range(rounds+2):
-        start = time.perf_counter(); model.predict(a,{name:lo+(hi-lo)*(k+1)/(rounds+3)}); took.append(1000*(time.perf_counter()-start))
+        start = time.perf_counter()
+        model.predict(a,{name:lo+(hi-lo)*(k+1)/(rounds+3)})
+        took.append(1000*(time.perf_counter()-start))
     q = statistics.quantiles(took[2:],n=4)
     return {"interactive_ms":statistics.median(took[2:]),"interactive_ms_spread":[q[0],q[2]],"interactive_calls":steps}
 
@@ -244,7 +305,10 @@ def bench_exact(
     "There and back with the exact solver, mean absolute error of 255"
     def error(m, x): return (m.predict(m.abduct(x,steps,"exact"))-x).abs().mean().item()*127.5
     e = {k: error(m,x) for k,(m,x) in models.items()}
-    return {"exact_inversion_error_255":max(e.values()),"exact_inversion_error_255_spread":[min(e.values()),max(e.values())]}
+    return {
+        "exact_inversion_error_255": max(e.values()),
+        "exact_inversion_error_255_spread": [min(e.values()), max(e.values())],
+    }
 
 _run = """
 import sys, torch
@@ -256,7 +320,7 @@ fit(CausalDiffAE(data.graph, data.image_shape), data, steps={steps}, validations
 status = Path("/proc/self/status")   # getrusage would count what this process was forked from, too
 if status.exists(): print(float(status.read_text().split("VmHWM:")[1].split()[0])/2**20)
 else: import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform=="darwin" else 2**20))
-"""
+"""  # noqa: E501
 
 def peak_memory(
     data:str,      # expression that makes the data, as `causaldiffae.all` knows it
@@ -264,7 +328,9 @@ def peak_memory(
     threads:int=2, # of the process
 ) -> float:        # GiB
     "The largest memory of a training process; RuntimeError when it fails"
-    run = subprocess.run([sys.executable,"-c",_run.format(data=data,steps=steps,threads=threads)],capture_output=True,text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", _run.format(data=data, steps=steps, threads=threads)], capture_output=True, text=True
+    )
     if run.returncode: raise RuntimeError(f"the training process ended with {run.returncode}: {run.stderr[-500:]}")
     return float(run.stdout.split()[-1])
 
@@ -274,14 +340,21 @@ def bench_memory(
 ) -> dict:
     "The default run on as many 28×28 images as MNIST has, and steps on 96×96 pendulums, 32 at a time"
     out = {}
-    for k,data in (("train","CausalDataset(morphomnist_graph, torch.rand(60_000,1,28,28)*2-1, torch.rand(60_000,2))"),("train_96","pendulum(n=400, size=96)")):
+    for k, data in (
+        ("train", "CausalDataset(morphomnist_graph, torch.rand(60_000,1,28,28)*2-1, torch.rand(60_000,2))"),
+        ("train_96", "pendulum(n=400, size=96)"),
+    ):
         m = [peak_memory(data,10,threads) for _ in range(rounds)]
         out[f"peak_{k}_rss_gb"],out[f"peak_{k}_rss_gb_spread"] = statistics.median(m),[min(m),max(m)]
     return out
 
 def _seconds(f, rounds=7):
-    f(); took = []
-    for _ in range(rounds): start = time.process_time(); f(); took.append(time.process_time()-start)
+    f()
+    took = []
+    for _ in range(rounds):
+        start = time.process_time()
+        f()
+        took.append(time.process_time()-start)
     return statistics.median(took)
 
 def bench_cost(
@@ -289,23 +362,37 @@ def bench_cost(
     batch_size:int=32, # images
     n_vars:int=4,      # variables, each with up to three parents
     steps:int=7,       # of a counterfactual, in each direction
-) -> dict:             # milliseconds per image of a step and of a counterfactual; share of encoder and mechanisms in the step
+) -> dict:             # milliseconds per image of step and counterfactual; the encoder's share of a step
     "Processor time of one core"
-    before = torch.get_num_threads(); torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     names = [f"v{i}" for i in range(n_vars)]
     graph = CausalGraph({v:names[max(0,i-3):i] for i,v in enumerate(names)})
-    data = CausalDataset(graph,torch.rand(batch_size+2,3,size,size)*2-1,torch.rand(batch_size+2,n_vars),splits=dict(train=range(batch_size),valid=[batch_size],test=[batch_size+1]))
+    data = CausalDataset(
+        graph,
+        torch.rand(batch_size + 2, 3, size, size) * 2 - 1,
+        torch.rand(batch_size + 2, n_vars),
+        splits=dict(train=range(batch_size), valid=[batch_size], test=[batch_size + 1]),
+    )
     x,y = data.train.images,data.train.labels
     try:
         model,step,*_ = contestant("ours",data)
         g = torch.Generator().manual_seed(0)
         def encode():
-            q = model.encoder(x); torch.autograd.backward([q.u,q.logvar],[torch.ones_like(q.u)]*2)
+            q = model.encoder(x)
+            torch.autograd.backward([q.u,q.logvar],[torch.ones_like(q.u)]*2)
             for p in model.encoder.parameters(): p.grad = None
         whole,part = _seconds(lambda: step(x,y,g)),_seconds(encode)
         call = _seconds(lambda: model.counterfactual(x,{names[0]:y[:,0].mean().item()},steps=steps),3)
     finally: torch.set_num_threads(before)
-    return dict(size=size,batch_size=batch_size,n_vars=n_vars,step_ms=1000*whole/batch_size,counterfactual_ms=1000*call/batch_size,encoder_share=part/whole)
+    return dict(
+        size=size,
+        batch_size=batch_size,
+        n_vars=n_vars,
+        step_ms=1000 * whole / batch_size,
+        counterfactual_ms=1000 * call / batch_size,
+        encoder_share=part / whole,
+    )
 
 def quality_curve(
     manner:str,             # "ours" or "reference"
@@ -318,9 +405,10 @@ def quality_curve(
     lr:float=1e-3,          # peak learning rate
     seed:int=0,             # of the run
     progress:bool=True,     # a line for each look
-) -> list:                  # a dict for each look: minutes, steps, truth error of each do, composition, and the denoising errors
+) -> list:                  # a dict for each look: minutes, steps, errors
     "Train in one manner and look at its counterfactuals, with the averaged weights, as the minutes pass"
-    before = torch.get_num_threads(); torch.set_num_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     model,step,opt,averaged = contestant(manner,data,seed)
     judged = averaged.module.eval()
     def answer(x, do):
@@ -330,14 +418,26 @@ def quality_curve(
     try:
         while spent<60*minutes:
             start = time.process_time()
-            for group in opt.param_groups: group["lr"] = lr*min(1,(k+1)/201)*(0.01+0.99*0.5*(1+math.cos(math.pi*spent/(60*minutes))))
+            for group in opt.param_groups:
+                group["lr"] = (
+                    lr * min(1, (k + 1) / 201) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * spent / (60 * minutes))))
+                )
             i = data.train.index[torch.randint(len(data.train),(batch_size,),generator=order)]
-            step(data.images[i],data.labels[i],g.manual_seed(k)); k += 1
+            step(data.images[i],data.labels[i],g.manual_seed(k))
+            k += 1
             spent += time.process_time()-start
             if spent>=60*min(minutes,every*(len(curve)+1)):
                 x = data.test.images[:n]
                 e = truth_errors(answer,data,names,n).mean(1).tolist()
-                curve.append(dict(minutes=spent/60,steps=k,**{f"do({v})":r for v,r in zip(names,e)},composition=(answer(x,None)-x).abs().mean().item()*127.5,**denoising_errors(judged,x)))
+                curve.append(
+                    dict(
+                        minutes=spent / 60,
+                        steps=k,
+                        **{f"do({v})": r for v, r in zip(names, e)},
+                        composition=(answer(x, None) - x).abs().mean().item() * 127.5,
+                        **denoising_errors(judged, x),
+                    )
+                )
                 if progress: print(manner,{a:round(b,3) for a,b in curve[-1].items()},flush=True)
     finally: torch.set_num_threads(before)
     return curve
@@ -349,7 +449,8 @@ def time_to_quality(
     "When a curve came within a quality and stayed there, for all that was asked"
     at = math.inf
     for r in reversed(curve):
-        if not all(v<=within for k,v in r.items() if k.startswith("do(") or k=="composition"): break   # not a number is not good
+        # not a number is not good
+        if not all(v<=within for k,v in r.items() if k.startswith("do(") or k=="composition"): break
         at = r["minutes"]
     return at
 
@@ -361,7 +462,14 @@ def bench_quality(
 ) -> dict:
     "Time to quality in two manners, one after the other"
     a,b = quality_curve("ours",data,ours,ours/looks),quality_curve("reference",data,reference,reference/looks)
-    return {"quality_curve_ours":a,"quality_curve_reference":b,"minutes_to_quality_ours":time_to_quality(a),"minutes_to_quality_reference":time_to_quality(b) if math.isfinite(time_to_quality(b)) else f"not in {b[-1]['minutes']:.0f}"}
+    return {
+        "quality_curve_ours": a,
+        "quality_curve_reference": b,
+        "minutes_to_quality_ours": time_to_quality(a),
+        "minutes_to_quality_reference": (
+            time_to_quality(b) if math.isfinite(time_to_quality(b)) else f"not in {b[-1]['minutes']:.0f}"
+        ),
+    }
 
 def checked(
     out:str,     # file for the figures

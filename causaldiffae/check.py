@@ -58,7 +58,8 @@ def check_choice(
     "One of several values; ValueError otherwise"
     choices = list(choices)
     w = v.item() if getattr(v,"ndim",None)==0 else v   # NumPy's and PyTorch's numbers
-    same = [c for c in choices if isinstance(w,str|int|float|None) and c==w and isinstance(c,bool)==isinstance(w,bool)]
+    plain = isinstance(w,str|int|float|None)
+    same = [c for c in choices if plain and c==w and isinstance(c,bool)==isinstance(w,bool)]
     if same: return same[0]
     raise refusal(name,f"one of {', '.join(map(repr,choices))}",described(v))
 
@@ -83,7 +84,8 @@ def check_shape(
     "The shape of one image; ValueError otherwise"
     try: shape = tuple(check_number(name,s,1,whole=True) for s in image_shape)
     except (TypeError,ValueError): shape = ()
-    if len(shape)!=3: raise refusal(name,"three positive whole numbers (channels, height, width)",described(image_shape))
+    if len(shape) != 3:
+        raise refusal(name, "three positive whole numbers (channels, height, width)", described(image_shape))
     return shape
 
 # %% ../nbs/00a_check.ipynb #c015
@@ -97,4 +99,6 @@ def need(
     except ImportError as e:
         library = module.partition(".")[0]
         if e.name and e.name.partition(".")[0]!=library: raise   # it is there, and something in it is broken
-        raise ImportError(f"{who} needs {library}, which is not installed: pip install causaldiffae[{extra}]",name=e.name) from None
+        raise ImportError(
+            f"{who} needs {library}, which is not installed: pip install causaldiffae[{extra}]", name=e.name
+        ) from None

@@ -193,7 +193,8 @@ class Checkpoint:
 
     def _owner(self):
         from safetensors import safe_open
-        with contextlib.suppress(Exception), safe_open(self.path,"pt") as f: return json.loads(f.metadata()["config"])["id"]
+        with contextlib.suppress(Exception), safe_open(self.path, "pt") as f:
+            return json.loads(f.metadata()["config"])["id"]
         return None
     def _state(self, run):
         recent = {k: float(v) for k,v in run.recent.items()}
@@ -236,7 +237,9 @@ def read_checkpoint(
     "A checkpoint's content; ValueError where it is none"
     tensors,state,_ = _read(path)
     if not isinstance(state,dict) or state.get("kind")!="checkpoint" or "id" not in state:
-        raise refusal("checkpoint","one written by fit",f"{str(path)!r}, which is none that this version can go on with")
+        raise refusal(
+            "checkpoint", "one written by fit", f"{str(path)!r}, which is none that this version can go on with"
+        )
     return tensors,state
 
 def check_place(
@@ -248,9 +251,12 @@ def check_place(
         if resume: raise refusal("resume","a checkpoint file to resume from","none")
         return
     path = Path(path)
-    if path.is_dir() or not path.parent.is_dir(): raise refusal("checkpoint","a file in an existing folder",repr(str(path)))
+    if path.is_dir() or not path.parent.is_dir():
+        raise refusal("checkpoint", "a file in an existing folder", repr(str(path)))
     if path.exists() and not resume:
-        raise refusal("checkpoint","a new file, or resume=True to go on with the run in it",f"{str(path)!r}, which exists")
+        raise refusal(
+            "checkpoint", "a new file, or resume=True to go on with the run in it", f"{str(path)!r}, which exists"
+        )
     class Enough(Exception): pass
     with contextlib.suppress(Enough), atomic(path.with_name(f"{path.name}.try")): raise Enough
 

@@ -75,7 +75,8 @@ def _check_out(path, *inputs):
         if i and Path(i).exists() and path.exists() and path.samefile(i):
             raise refusal("--out","another file than those that are read",path)
     try: tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as e: raise refusal("--out","a file in a folder that can be written to",f"{path} ({e.strerror})") from None
+    except OSError as e:
+        raise refusal("--out", "a file in a folder that can be written to", f"{path} ({e.strerror})") from None
     return path
 
 def _write(path, data):
@@ -125,10 +126,17 @@ def _read_npz(path):
             images = f["images"]
             if not isinstance(images,np.ndarray): raise ValueError("its images are no array")
             return images
-    except FileNotFoundError: raise refusal("IMAGES","a file or folder",f"{str(path)!r}, and there is no file or folder of that name") from None
+    except FileNotFoundError:
+        raise refusal(
+            "IMAGES", "a file or folder", f"{str(path)!r}, and there is no file or folder of that name"
+        ) from None
     except PermissionError: raise
     except Exception as e:   # zip, zlib, NumPy's header parser and the file system each have their own errors
-        raise refusal("IMAGES","an .npz file with uint8 images",f"{path}, which is not an .npz file that can be used ({e or type(e).__name__})") from None
+        raise refusal(
+            "IMAGES",
+            "an .npz file with uint8 images",
+            f"{path}, which is not an .npz file that can be used ({e or type(e).__name__})",
+        ) from None
 
 def read_images(
     path,   # an `.npz` file with `images`, uint8 N×H×W or N×H×W×C, or a folder of pictures
@@ -146,7 +154,8 @@ def read_images(
     if not len(images): raise refusal("IMAGES",f"at least one image in {path}","none")
     return images,names
 
-_modes = {"1":1,"L":1,"LA":2,"P":3,"RGB":3,"RGBA":4}   # Pillow's kinds of 8-bit pictures, and how many channels they have
+# Pillow's kinds of 8-bit pictures, and how many channels they have
+_modes = {"1":1,"L":1,"LA":2,"P":3,"RGB":3,"RGBA":4}
 _kinds = {1:"grey",2:"grey and transparency",3:"RGB",4:"RGB and transparency"}
 _endings = (".png",".jpg",".jpeg",".tif",".tiff",".npy")
 
@@ -155,7 +164,8 @@ def _exact(p, shape):
     C,H,W = shape
     if p.suffix.lower()==".npy": return read_array(p)
     f = open_picture(p)
-    if f.mode not in _modes: raise ValueError(f"expected grey or RGB of 8 bits a channel, got pixels of the kind {f.mode!r}")
+    if f.mode not in _modes:
+        raise ValueError(f"expected grey or RGB of 8 bits a channel, got pixels of the kind {f.mode!r}")
     channels = _modes[f.mode]+("transparency" in f.info)*(_modes[f.mode]%2)
     if (*f.size,channels)!=(W,H,C) and not (f.size==(W,H) and channels==1 and C==3):
         want = f"{W} by {H} pixels, {_kinds.get(C,f'{C} channels')}, as the model was trained on"
@@ -170,7 +180,11 @@ def _read_folder(path, shape):
         try: images.append(_exact(p,shape))
         except (ValueError,OSError) as e: raise ValueError(f"IMAGES: {p}: {e}") from None
     if len({(a.shape,a.dtype) for a in images})>1:
-        raise refusal("IMAGES",f"pictures of one shape and type in {path}",", ".join(sorted({f"{a.dtype} {a.shape}" for a in images})))
+        raise refusal(
+            "IMAGES",
+            f"pictures of one shape and type in {path}",
+            ", ".join(sorted({f"{a.dtype} {a.shape}" for a in images})),
+        )
     return np.stack(images),[p.name for p in files]
 
 # %% ../nbs/14_cli.ipynb #c015
@@ -216,7 +230,9 @@ def causaldiffae_counterfactual(
     answers,before,after = _answers(m,x,do,dict(steps=steps,guidance=guidance,solver=solver))
     f,names = io.BytesIO(),np.array(m.graph.names)
     more = {f"categories_{v}": np.array(cs) for v,cs in cats.items()}|({"files":np.array(files)} if files else {})
-    np.savez_compressed(f,images=answers.reshape(pixels.shape),labels_before=before,labels_after=after,names=names,**more)
+    np.savez_compressed(
+        f, images=answers.reshape(pixels.shape), labels_before=before, labels_after=after, names=names, **more
+    )
     _write(out,f.getvalue())
     seconds = time.perf_counter()-start
     print(f"{len(x)} images in {seconds:.1f} s, written to {out}; means of the variables"
@@ -243,7 +259,8 @@ def options_of(
     for k in found.keywords:
         if k.arg not in takes: raise refusal(flag,f"one of {', '.join(takes)}",k.arg)
         try: options[k.arg] = ast.literal_eval(k.value)
-        except ValueError: raise refusal(f"{flag}: {k.arg}","a number, text, list or dict",ast.unparse(k.value)) from None
+        except ValueError:
+            raise refusal(f"{flag}: {k.arg}", "a number, text, list or dict", ast.unparse(k.value)) from None
     return options
 
 def _own_images(data, common, folder, more):
@@ -254,13 +271,16 @@ def _own_images(data, common, folder, more):
     if strange := set(given)-{"size","labelled","seed"}:
         raise refusal(f"--{sorted(strange)[0]}","it with other data","a folder of images")
     shown = sys.stderr.isatty() and Processes().rank==0
-    options = dict(channels=folder["channels"],fit=folder["fit_images"],categories=categories,unlabelled=folder["unlabelled"])
+    options = dict(
+        channels=folder["channels"], fit=folder["fit_images"], categories=categories, unlabelled=folder["unlabelled"]
+    )
     return from_folder(data,folder["labels"],folder["graph"],progress=shown,**options,**given,**more)
 
 def _training_data(data, common, folder, text):
     "`common`: options of several data sets, None where not given; `folder`: those that only a folder has"
     if data not in data_sets.names():
-        if not Path(data).is_dir(): raise refusal("DATA",f"one of {', '.join(data_sets.names())}, or a folder of images",repr(data))
+        if not Path(data).is_dir():
+            raise refusal("DATA", f"one of {', '.join(data_sets.names())}, or a folder of images", repr(data))
         return _own_images(data,common,folder,options_of(text,"--data_options",from_folder))
     plain = dict(channels=3,fit_images="crop")
     if given := [k for k,v in folder.items() if v not in (None,False,plain.get(k))]:
@@ -316,17 +336,38 @@ def causaldiffae_train(
     if checkpoint.exists() and not resume:
         raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
     _positive(n=n,size=size)
-    budget = {k: v for k,v in dict(minutes=minutes,steps=steps,epochs=epochs).items() if v is not None} or dict(minutes=5.)
+    budget = {k: v for k, v in dict(minutes=minutes, steps=steps, epochs=epochs).items() if v is not None} or dict(
+        minutes=5.0
+    )
     first = Processes().rank==0   # of several processes one speaks and writes
-    common = dict(n=n,size=size,labelled=labelled,root=root,seed=seed,digit=digit or None,source="download" if download else None)
-    folder = dict(graph=graph,labels=labels,categories=categories,channels=channels,fit_images=fit_images,unlabelled=unlabelled)
+    common = dict(
+        n=n,
+        size=size,
+        labelled=labelled,
+        root=root,
+        seed=seed,
+        digit=digit or None,
+        source="download" if download else None,
+    )
+    folder = dict(
+        graph=graph,
+        labels=labels,
+        categories=categories,
+        channels=channels,
+        fit_images=fit_images,
+        unlabelled=unlabelled,
+    )
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()):
         data = _training_data(data,common,folder,data_options)
     torch.manual_seed(seed)
     built = {**_denoiser(data.image_shape),**options_of(model_options,"--model_options",CausalDiffAE)}
     model = CausalDiffAE(data.graph,data.image_shape,**built)
     if first: print(data,model,sep="\n",flush=True)
-    options = {**budget,**dict(checkpoint=checkpoint,resume=resume,seed=seed,log=log),**options_of(fit_options,"--fit_options",fit)}
+    options = {
+        **budget,
+        **dict(checkpoint=checkpoint, resume=resume, seed=seed, log=log),
+        **options_of(fit_options, "--fit_options", fit),
+    }
     try: history = fit(model,data,**options)
     except KeyboardInterrupt as e:
         on = "; go on with --resume" if "is kept in" in str(e) else ""

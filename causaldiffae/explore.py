@@ -69,7 +69,8 @@ def show_counterfactuals(
     rows,n = list(rows.values()),len(rows["x"])
     for k,v in (do or {}).items():
         got = np.shape(v.by if isinstance(v,shift) else v)
-        if got not in ((),(n,)): raise refusal(f"do[{k!r}]",f"a value or {n} of them, one per image",f"shape {tuple(got)}")
+        if got not in ((), (n,)):
+            raise refusal(f"do[{k!r}]", f"a value or {n} of them, one per image", f"shape {tuple(got)}")
     titles = ["factual",_written(do) if do else "counterfactual"]+(["truth"] if true is not None else [])
     several = [words for v in (do or {}).values() if isinstance(words := _values(v),list)]
     heads = ["\n".join(o) for o in zip(*several)] if several else None
@@ -160,10 +161,13 @@ class _Controls:
     def __init__(self, graph, span, steps, guidance, most):
         W = need("ipywidgets","widgets","explore")
         wide = {"description_width":"8.5em"}
-        long,below = {"width":"26em"},{"width":"26em","margin":"2px 2px 2px calc(3.5em + 6px)"}   # in line with the sliders
+        # in line with the sliders
+        long,below = {"width":"26em"},{"width":"26em","margin":"2px 2px 2px calc(3.5em + 6px)"}
         def slider(n):
             if cs := graph.categories.get(n):
-                return W.Dropdown(options=[(c,float(k)) for k,c in enumerate(cs)],value=0.,description=n,style=wide,layout=long)
+                return W.Dropdown(
+                    options=[(c, float(k)) for k, c in enumerate(cs)], value=0.0, description=n, style=wide, layout=long
+                )
             lo,hi = span[n]
             places = min(12,max(0,2-math.floor(math.log10(hi-lo))))
             return W.FloatSlider(value=lo,min=lo,max=hi,step=10.**-places,readout_format=f".{places}f",description=n,
@@ -199,7 +203,11 @@ class Explorer:
             raise refusal("model","one with graph, image_shape and counterfactual(x, do)",type(model).__name__)
         x = _batch(x,"x")
         if len(x)!=1: raise refusal("x","one image, (C, H, W) or (1, C, H, W)",f"{len(x)} of them")
-        self.model,self.x,self.size = model,check_images(x,model.image_shape,"x"),check_number("size",size,16,whole=True)
+        self.model, self.x, self.size = (
+            model,
+            check_images(x, model.image_shape, "x"),
+            check_number("size", size, 16, whole=True),
+        )
         self._ask,self._span,self._quiet = Asked(model,self.x),spans(model,ranges),False
         steps,guidance = check_number("steps",steps,1,whole=True),check_number("guidance",guidance,0,10)
         c = self._controls = _Controls(model.graph,self._span,steps,guidance,_most_steps(model))

@@ -40,7 +40,8 @@ def _check_parents(parents):
     found = {v: _names(ps,f"parents[{v!r}]") for v,ps in zip(names,parents.values())}
     for v,ps in found.items():
         for p in ps:
-            if p not in found: raise _refusal(f"parents[{v!r}]",f"names among {', '.join(names)}",f"the unknown name {p!r}")
+            if p not in found:
+                raise _refusal(f"parents[{v!r}]", f"names among {', '.join(names)}", f"the unknown name {p!r}")
     return {v: tuple(sorted(ps,key=names.index)) for v,ps in found.items()}
 
 # %% ../nbs/00_graph.ipynb #c007
@@ -59,7 +60,8 @@ def _category_names(v, cs):
 def _categories(categories, names):
     "variable -> tuple of its categories, checked, in graph order"
     if categories is None: return {}
-    if not isinstance(categories,dict): raise _refusal("categories","a dict, variable -> list of its categories",repr(categories))
+    if not isinstance(categories, dict):
+        raise _refusal("categories", "a dict, variable -> list of its categories", repr(categories))
     found = {_name(v,"categories"): cs for v,cs in categories.items()}
     for v in found:
         if v not in names: raise _refusal("categories",f"names among {', '.join(names)}",f"the unknown name {v!r}")
@@ -141,7 +143,8 @@ class CausalGraph(Dag):
         if len(set(edges))<len(edges): raise _refusal("edges","no arrow twice, without a duplicate",edges)
         names = _names(list(names) if not isinstance(names,(str,list,tuple)) else names,"names")
         unknown = [v for v in seen if v not in names]
-        if names and unknown: raise _refusal("edges",f"names among {', '.join(names)}",f"the unknown name {unknown[0]!r}")
+        if names and unknown:
+            raise _refusal("edges", f"names among {', '.join(names)}", f"the unknown name {unknown[0]!r}")
         return cls({v: [a for a,b in edges if b==v] for v in names or seen},categories)
 
     def with_categories(self,
@@ -212,7 +215,10 @@ def read_text(
     names = list(dict.fromkeys(names))
     for v in names:
         clash = [w for w in v.split() if w!=v and w in names and f'"{v}"' not in text]
-        if clash: raise _refusal("edges",f"a separator, or quotes around names with blanks, in {text!r}",f"{v!r} beside {clash[0]!r}")
+        if clash:
+            raise _refusal(
+                "edges", f"a separator, or quotes around names with blanks, in {text!r}", f"{v!r} beside {clash[0]!r}"
+            )
     return names,pairs
 
 def _empty(text): raise _refusal("edges","text like 'a->b, a->c'",repr(text))
@@ -222,7 +228,8 @@ def _parts(line, text):
     if len(parts)>1 and not parts[-1].strip(): parts = parts[:-1]
     if parts==[line] and not line.strip(): return []
     return parts if all(p.strip() for p in parts) else _empty(text)
-_hidden = {c: chr(0xE000+i) for i,c in enumerate(",;->←→<=|~*{}[")}   # private characters stand in for marks between quotes
+# private characters stand in for marks between quotes
+_hidden = {c: chr(0xE000+i) for i,c in enumerate(",;->←→<=|~*{}[")}
 def _quoted_safe(text): return re.sub(r'"([^"\n]*)"',lambda m: '"'+"".join(_hidden.get(c,c) for c in m[1])+'"',text)
 def _unquoted(v):
     "A name without its quotes"
@@ -313,7 +320,8 @@ def _plain(v):
     "Columns of tables and arrays as what NumPy and PyTorch understand"
     if isinstance(v,np.ma.MaskedArray): raise TypeError("a masked array")
     if torch.is_tensor(v): return v.detach()
-    return v.to_numpy() if hasattr(v,"to_numpy") else v
+    v = v.to_numpy() if hasattr(v,"to_numpy") else v
+    return v.copy() if isinstance(v,np.ndarray) and not v.flags.writeable else v
 
 def _position(c, name, categories, n):
     "One category, by its name or, where names are no numbers, by its position"
@@ -324,7 +332,11 @@ def _position(c, name, categories, n):
         try: k = -1 if isinstance(c,(bool,np.bool_)) or numbers or c!=int(c) else int(c)
         except (TypeError,ValueError,OverflowError): k = -1
     if 0<=k<len(categories): return k
-    where = "by its name, since names that are numbers are not positions" if numbers else f"or its position 0 to {len(categories)-1}"
+    where = (
+        "by its name, since names that are numbers are not positions"
+        if numbers
+        else f"or its position 0 to {len(categories)-1}"
+    )
     raise _refusal(f"do[{name!r}]",f"one of {', '.join(categories)}, {where}, or {n} of them, one per image",repr(c))
 
 def _positions(v, name, categories, n):
@@ -333,7 +345,10 @@ def _positions(v, name, categories, n):
     except TypeError as e: raise _refusal(f"do[{name!r}]",f"one of {', '.join(categories)}",e) from None
     if hasattr(v,"tolist"): v = v.tolist()
     if not isinstance(v,(list,tuple)): return torch.full((n,),_position(v,name,categories,n),dtype=torch.float64)
-    if len(v)!=n: raise _refusal(f"do[{name!r}]",f"one of {', '.join(categories)}, or {n} of them, one per image",f"{len(v)} of them")
+    if len(v) != n:
+        raise _refusal(
+            f"do[{name!r}]", f"one of {', '.join(categories)}, or {n} of them, one per image", f"{len(v)} of them"
+        )
     return torch.tensor([_position(c,name,categories,n) for c in v],dtype=torch.float64)
 
 def _numbers(v, name, n):
@@ -345,7 +360,8 @@ def _numbers(v, name, n):
     if t.shape not in ((),(n,)): raise _refusal(of,expected,f"shape {tuple(t.shape)}")
     exact = t.double()
     if not exact.isfinite().all(): raise _refusal(of,expected,repr(v))
-    if not t.is_floating_point() and (exact.to(t.dtype)!=t).any(): raise _refusal(of,f"{expected}, of at most 53 bits",repr(v))
+    if not t.is_floating_point() and (exact.to(t.dtype) != t).any():
+        raise _refusal(of, f"{expected}, of at most 53 bits", repr(v))
     return exact.expand(n)
 
 # %% ../nbs/00_graph.ipynb #c034
@@ -363,7 +379,12 @@ def parse_do(
         name = graph.names[i]
         if i in acts: raise _refusal("do","each variable once",f"{name!r} twice")
         cs = graph.categories.get(name)
-        if cs and kind=="shift": raise _refusal(f"do[{name!r}]",f"a category to set, one of {', '.join(cs)}",f"{v!r}, and there is nothing to add to a category")
+        if cs and kind == "shift":
+            raise _refusal(
+                f"do[{name!r}]",
+                f"a category to set, one of {', '.join(cs)}",
+                f"{v!r}, and there is nothing to add to a category",
+            )
         values = _positions(v,name,cs,n) if cs else _numbers(v.by if kind=="shift" else v,name,n)
         acts[i] = Action(i,kind,values)
     return [acts[i] for i in sorted(acts)]

@@ -82,7 +82,8 @@ class NoiseSchedule(nn.Module):
         a,b = self.at(t).sqrt(),(1-self.at(t)).sqrt()
         if self.prediction=="v":   return a*x_t-b*out, b*x_t+a*out
         if self.prediction=="eps": return (x_t-b*out)/a, out
-        return out, (x_t-a*out)/(1-self.at(t.clamp(min=0))).sqrt()   # at the clean image b is 0: the noise is that of t=0
+        # at the clean image b is 0: the noise is that of t=0
+        return out, (x_t-a*out)/(1-self.at(t.clamp(min=0))).sqrt()
 
     def timesteps(self,
         steps:int,       # number of steps, 1 … T

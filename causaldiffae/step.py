@@ -132,13 +132,15 @@ class _Loss(nn.Module):
 class Processes:
     "The processes of this run: one, or those that a launcher started; ImportError where accelerate is missing"
     def __init__(self):
-        self.rank,self.n,self.device,self._accelerator = 0,1,None,None   # device: where its model belongs (None: where it is)
+        # device: where its model belongs (None: where it is)
+        self.rank,self.n,self.device,self._accelerator = 0,1,None,None
         if "ACCELERATE_MIXED_PRECISION" not in os.environ and int(os.environ.get("WORLD_SIZE",1))<2: return
         try: from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError:
             raise ImportError("several processes need accelerate: pip install causaldiffae[distributed]") from None
         cpu = os.environ.get("ACCELERATE_USE_CPU","").lower() in ("1","true","yes") or not torch.cuda.is_available()
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)   # the null token, in a batch that drops none
+        # the null token, in a batch that drops none
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         self._accelerator = Accelerator(mixed_precision="no",cpu=cpu,kwargs_handlers=[unused])
         self.rank,self.n = self._accelerator.process_index,self._accelerator.num_processes
         self.device = self._accelerator.device

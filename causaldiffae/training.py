@@ -14,8 +14,19 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from .check import check_number, refusal
-from .checkpoints import (Checkpoint, Progress, Validate, check_place, check_same, data_digests, leave, log_csv,
-    model_identity, read_checkpoint, signals)
+from causaldiffae.checkpoints import (
+    Checkpoint,
+    Progress,
+    Validate,
+    check_place,
+    check_same,
+    data_digests,
+    leave,
+    log_csv,
+    model_identity,
+    read_checkpoint,
+    signals,
+)
 from .step import (Processes, Run, StepSampler, _Loss, average_into, batches, check_compiler, epoch_rows,
     learning_rate, pick_precision, take_step)
 
@@ -65,8 +76,21 @@ def begin(
         if any(e[k]!=v for e in everywhere): raise refusal(k,"the same in all processes",[e[k] for e in everywhere])
     if found: check_same(state["same"],same)
     model.to(device).train()
-    run = Run(model,data,procs,None,torch.optim.Adam(model.parameters(),lr=o["lr"],fused=True),None,precision,{kind:amount},
-              seed=o["seed"],accumulate=o["accumulate"],clip=o["clip"],ema=o["ema"],kl_warmup=o["kl_warmup"])
+    run = Run(
+        model,
+        data,
+        procs,
+        None,
+        torch.optim.Adam(model.parameters(), lr=o["lr"], fused=True),
+        None,
+        precision,
+        {kind: amount},
+        seed=o["seed"],
+        accumulate=o["accumulate"],
+        clip=o["clip"],
+        ema=o["ema"],
+        kl_warmup=o["kl_warmup"],
+    )
     run.loss = procs.wrap(_Loss(model,compile))
     run.averaged = AveragedModel(model,multi_avg_fn=average_into(run))
     run.averaged.module.eval()

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from fastcore.test import test_close as close, test_eq as eq, test_fail as fail
-from causaldiffae.all import (CausalGraph, SCM, abduct_noise, build_morphomnist, circuit, circuit_graph, circuit_labels,
-    circuit_noise, circuit_scm, draw_noise, implied_intensity, morphomnist, morphomnist_graph, morphomnist_scm,
-    parse_do, pendulum, pendulum_graph, pendulum_labels, pendulum_scm, shift, solve_labels)
+from causaldiffae.data.circuit import circuit, circuit_graph, circuit_labels, circuit_noise, circuit_scm
+from causaldiffae.data.morphomnist import (abduct_noise, build_morphomnist, draw_noise, implied_intensity, morphomnist,
+    morphomnist_graph, morphomnist_scm, solve_labels)
+from causaldiffae.data.pendulum import pendulum, pendulum_graph, pendulum_labels, pendulum_scm
+from causaldiffae.graph import CausalGraph, parse_do, shift
+from causaldiffae.scm import SCM
 
 def bad(f, say): fail(f,contains=say,exc=ValueError)
 def script(tmp_path, text, *args):
@@ -165,7 +168,7 @@ def test_no_guard(tmp_path, method):
     said = script(tmp_path,f"""
         import multiprocessing as mp, numpy as np, torch
         mp.set_start_method({method!r},force=True)
-        from causaldiffae.all import build_morphomnist
+        from causaldiffae.data.morphomnist import build_morphomnist
         print("begun")
         a = np.zeros((8,8),np.uint8)                # small, so that drawing takes no time
         a[2:6,3:5] = 200
@@ -177,8 +180,7 @@ def test_no_guard(tmp_path, method):
 
 def test_processes_that_die(monkeypatch):
     "Where processes cannot be used, this one draws, and says so"
-    import causaldiffae.all as cd
-    module = sys.modules[cd.build_morphomnist.__module__]
+    module = sys.modules[build_morphomnist.__module__]
     def dies(*a, **k): raise BrokenPipeError("no processes here")
     import joblib
     monkeypatch.setattr(joblib,"Parallel",dies)

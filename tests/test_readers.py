@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 from fastcore.test import test_eq as eq, test_fail as fail
-from causaldiffae.all import (download_mnist, read_circuit, read_idx, read_mnist, read_morpho_labels,
-    read_morphomnist, write_circuit)
+from causaldiffae.data.circuit_files import read_circuit, write_circuit
+from causaldiffae.data.mnist import download_mnist, read_idx, read_mnist
+from causaldiffae.data.morphomnist import read_morpho_labels, read_morphomnist
 
 def bad(f, *said):
     "f must refuse with a ValueError in which all of these words stand"

@@ -6,6 +6,7 @@
 __all__ = ['NoisyPredictor', 'guided', 'AntiCausal', 'number_of_classes', 'DiffSCM']
 
 # %% ../../nbs/12_baselines.ipynb #c003
+import copy
 import math
 import torch
 from torch import nn, Tensor
@@ -27,7 +28,7 @@ class NoisyPredictor(nn.Module):
     "p(y | x_t, t) for every variable of a graph, on images at any noise level"
     def __init__(self,
         image_shape,         # (C, H, W)
-        heads:tuple,         # outputs of each variable: number of classes, or 1 for a number (mean; a log-variance is added)
+        heads:tuple,         # of each variable: number of classes, or 1 for a number
         widths=(32,64,96),   # channels, each at half the resolution of the one before
         emb:int=128,         # size of the time embedding
     ):
@@ -145,7 +146,8 @@ def number_of_classes(
     graph:CausalGraph, # whose categories are known
 ) -> dict:             # of all variables that have classes
     "Checked: ValueError for an unknown variable or a number below 2"
-    if not isinstance(classes,dict|None): raise refusal("classes","a dict, variable → number of classes",described(classes))
+    if not isinstance(classes, dict | None):
+        raise refusal("classes", "a dict, variable → number of classes", described(classes))
     own = {v: len(cs) for v,cs in graph.categories.items()}
     for v in classes or {}: graph.index(v)
     return {v: check_number(f"classes[{v!r}]",n,2,whole=True) for v,n in {**(classes or {}),**own}.items()}
@@ -202,4 +204,6 @@ class DiffSCM(AntiCausal):
             wanted = [(a.index,self.values(a.index,y[:,a.index].to(self.units.lo))) for a in acts]
             warn_outside(self.graph,self.units.seen,y,acts)
             x_T = self.decoder.invert(x,route=route)
-            return route.down(guided(self.decoder,self.predictor,wanted,s),x_T,self.decoder.schedule).clamp(-1,1)
+            made_so = any(p.is_inference() for p in self.predictor.parameters())   # in inference mode: no gradients
+            predictor = copy.deepcopy(self.predictor) if made_so else self.predictor
+            return route.down(guided(self.decoder,predictor,wanted,s),x_T,self.decoder.schedule).clamp(-1,1)

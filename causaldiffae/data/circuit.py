@@ -206,7 +206,7 @@ def _small(x): # for the arm 32 pixels are enough
 
 @lru_cache(maxsize=4)
 def _ruler(size, channels):
-    "Pixels of the lamps, dark scene and pseudo-inverse there; and S₀ … S₃ for 101 positions of the arm, (101, 4, pixels)"
+    "Pixels of the lamps, dark scene and pseudo-inverse there; S₀ … S₃ for 101 positions of the arm"
     at = (torch.arange(size)+0.5)/size
     lx,ly = _on_arc(_button, 0.72)
     near = sum((at-x)**2+(at[:,None]-y)**2<0.055**2 for x,y in zip(lx,ly))>0

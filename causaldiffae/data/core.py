@@ -89,7 +89,9 @@ class LabelScale:
         return cls(d["lo"],d["hi"])
     def __eq__(self, other): return isinstance(other,LabelScale) and self.to_dict()==other.to_dict()
     def __repr__(self):
-        return "LabelScale({})".format(", ".join(f"{v:.15g}…{w:.15g}" for v,w in zip(self.lo.tolist(),self.hi.tolist())))
+        return "LabelScale({})".format(
+            ", ".join(f"{v:.15g}…{w:.15g}" for v, w in zip(self.lo.tolist(), self.hi.tolist()))
+        )
 
 def label_range(
     y:Tensor,             # raw labels, (N, n_vars); nan = missing
@@ -106,7 +108,7 @@ def label_range(
 def lone_values(
     y:Tensor, # known labels of one variable, (N,)
 ) -> list:    # those that look like a code for "missing", at most three, ascending
-    "Values apart from all others by eight times the middle half of the distinct ones, or codes beyond twice the rest's range"
+    "Values apart from all others by 8 times the middle half of the distinct ones, or known codes far from the rest"
     v = y.double().unique()
     if len(v)<3: return []
     quartiles = torch.quantile(v[::max(1,len(v)//100_000)],v.new_tensor([0.25,0.75]))
@@ -165,8 +167,9 @@ class Split:
         do,         # intervention in raw units, as parse_do takes it
         index=None, # which rows of the split: slice, list, tensor or one number; None: all
     ) -> Truth:
-        "The simulator's own answer to `do`, with each image's own noise and style; ValueError where there is no simulator"
-        if self.data._truth is None: raise refusal("data","a simulator that knows the truth",f"{self.data.name!r}, which has none")
+        "The simulator's own answer to `do`, with each image's own noise and style; ValueError without one"
+        if self.data._truth is None:
+            raise refusal("data", "a simulator that knows the truth", f"{self.data.name!r}, which has none")
         rows = self.index if index is None else self.index[index].reshape(-1)
         if not len(rows): raise refusal("index","at least one row",repr(index))
         return Truth(*self.data._truth(rows,parse_do(do,self.data.graph,len(rows))),rows)
@@ -244,7 +247,9 @@ def _check_labels(labels, graph, N):
         c = exact[:,graph.index(v)]
         wrong = c[~(c.isnan()|torch.isin(c,torch.arange(len(cs),dtype=c.dtype)))]
         if len(wrong):
-            raise refusal(f"labels of {v!r}",f"positions of its categories, 0 to {len(cs)-1}, or nan",f"{wrong[0].item():g}")
+            raise refusal(
+                f"labels of {v!r}", f"positions of its categories, 0 to {len(cs)-1}, or nan", f"{wrong[0].item():g}"
+            )
     return exact
 
 def _forget(labels, index, labelled, seed):

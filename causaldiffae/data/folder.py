@@ -116,8 +116,10 @@ def _scaled(im, values):
     "A picture of bytes with its colours brought from (black, white) to 0 … 255"
     if values is None: return im
     Image = need("PIL.Image","data","reading image files")
-    if im.info.get("deep"): raise ValueError("it has colours of 16 bits, of which 8 are read, so values= would be wrong")
-    if im.mode not in ("L","RGB","LA","RGBA"): raise ValueError(f"its pixels are of the kind {im.mode}, for which values= means nothing")
+    if im.info.get("deep"):
+        raise ValueError("it has colours of 16 bits, of which 8 are read, so values= would be wrong")
+    if im.mode not in ("L", "RGB", "LA", "RGBA"):
+        raise ValueError(f"its pixels are of the kind {im.mode}, for which values= means nothing")
     bands,n = list(im.split()),len(im.mode.removesuffix("A"))
     bands[:n] = [Image.fromarray(_to_bytes(np.asarray(b),values)[...,0]) for b in bands[:n]]
     return Image.merge(im.mode,bands)
@@ -182,13 +184,17 @@ def _refuse(problems, what, most=20):
     "One error for all problems, if there are any; each is (line, text), without a line last"
     if not problems: return
     said = [t for _,t in sorted(problems, key=lambda p: math.inf if p[0] is None else p[0])]
-    raise Problems(f"{what}: {len(said):,} problem{'s' if len(said)>1 else ''}", said[:most]+[f"… and {len(said)-most:,} more"]*(len(said)>most))
+    raise Problems(
+        f"{what}: {len(said):,} problem{'s' if len(said)>1 else ''}",
+        said[:most] + [f"… and {len(said)-most:,} more"] * (len(said) > most),
+    )
 
 def _short(v): return repr(v if len(v)<=40 else v[:37]+"…")
 
 def _category(cell, categories):
     "The cell as one of the categories, also where a spreadsheet has made 3 a 3.0; None if it is none"
-    if categories is None or cell in categories: return re.sub(r"\.0+$", "", cell) if _number.fullmatch(cell) and categories is None else cell
+    if categories is None or cell in categories:
+        return re.sub(r"\.0+$", "", cell) if _number.fullmatch(cell) and categories is None else cell
     plain = re.sub(r"\.0+$", "", cell)
     return plain if plain in categories else None
 
@@ -205,7 +211,8 @@ def _declared(categories, graph):
         what = "a list of variables, or a dict, variable -> list of its categories or None"
         raise refusal("categories",what,repr(categories))
     given = {graph.names[graph.index(v)]: c for v,c in categories.items()}
-    fixed = graph.with_categories({v: c for v,c in given.items() if c is not None and len(c)>1}).categories   # refuses what is none
+    # refuses what is none
+    fixed = graph.with_categories({v: c for v,c in given.items() if c is not None and len(c)>1}).categories
     return {**graph.categories,**{v: None if c is None else list(fixed.get(v,map(str,c))) for v,c in given.items()}}
 
 def _label(cell, cats, position):
@@ -236,7 +243,8 @@ def _parse(columns, graph, categories, problems, where):
     declared = _declared(categories,graph)
     categories = {v: _discover(columns.get(v,())) if c is None else c for v,c in declared.items()}
     for v,c in categories.items():
-        if len(c)>1000: problems.append((None,f"{v}: expected at most 1,000 categories, got {len(c):,}; is it a number?"))
+        if len(c) > 1000:
+            problems.append((None, f"{v}: expected at most 1,000 categories, got {len(c):,}; is it a number?"))
         elif len(c)<2 and v in columns:
             problems.append((None,f"{v}: expected at least two categories, got {', '.join(c) or 'none'}"))
     n = max(map(len,columns.values()),default=0)
@@ -253,7 +261,8 @@ def _parse(columns, graph, categories, problems, where):
 
 def _as_graph(graph):
     if isinstance(graph,CausalGraph): return graph
-    if not isinstance(graph,str): raise refusal("graph","a CausalGraph, or its arrows as text like 'a->b, a->c'",described(graph))
+    if not isinstance(graph, str):
+        raise refusal("graph", "a CausalGraph, or its arrows as text like 'a->b, a->c'", described(graph))
     return CausalGraph.from_edges(graph)
 
 # %% ../../nbs/01d_folder.ipynb #c016
@@ -268,12 +277,19 @@ class LabelTable(NamedTuple):
 def _records(path, problems):
     "Lines of a CSV file as (line number, cells); what cannot be read goes to `problems`"
     data,name = Path(path).read_bytes(),Path(path).name
-    if data[:2] in (b"\xff\xfe",b"\xfe\xff"): raise ValueError(f"{name}: expected UTF-8; it is UTF-16: save it as CSV in UTF-8")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ValueError(f"{name}: expected UTF-8; it is UTF-16: save it as CSV in UTF-8")
     damaged = set()
     for k,line in enumerate(data.split(b"\n"), 1):
         try: line.decode("utf-8")
-        except UnicodeDecodeError as e: damaged.add(k); problems.append((k, f"{name}, line {k}: not UTF-8, byte 0x{line[e.start]:02x}; save the file as CSV in UTF-8"))
-        if b"\0" in line: damaged.add(k); problems.append((k, f"{name}, line {k}: a NUL byte; the file is damaged, or not a text"))
+        except UnicodeDecodeError as e:
+            damaged.add(k)
+            problems.append(
+                (k, f"{name}, line {k}: not UTF-8, byte 0x{line[e.start]:02x}; save the file as CSV in UTF-8")
+            )
+        if b"\0" in line:
+            damaged.add(k)
+            problems.append((k, f"{name}, line {k}: a NUL byte; the file is damaged, or not a text"))
     text = io.StringIO(data.decode("utf-8-sig", errors="replace").replace("\0", ""), newline="")
     reader,records = csv.reader(text, strict=True),[]
     while True:
@@ -281,9 +297,11 @@ def _records(path, problems):
         try: cells = next(reader)
         except StopIteration: return records
         except csv.Error as e:
-            problems.append((line, f"{name}, line {line}: not a line of a CSV file ({e})")); continue
+            problems.append((line, f"{name}, line {line}: not a line of a CSV file ({e})"))
+            continue
         if damaged and damaged & set(range(line, reader.line_num+1)) and records: continue
-        if any(c.strip() for c in cells): records.append((line, [unicodedata.normalize("NFC",c.strip()) for c in cells]))
+        if any(c.strip() for c in cells):
+            records.append((line, [unicodedata.normalize("NFC", c.strip()) for c in cells]))
 
 # %% ../../nbs/01d_folder.ipynb #c017
 def _header(records, name, wanted, found):
@@ -296,7 +314,9 @@ def _header(records, name, wanted, found):
     for c in wanted:
         if header.count(c)==1: continue
         got = header.count(c) if c in header else ", ".join(map(_short,header))
-        found.append((line,f"{name}, line {line}: expected {'one column' if c in header else 'a column'} {c}, got {got}"))
+        found.append(
+            (line, f"{name}, line {line}: expected {'one column' if c in header else 'a column'} {c}, got {got}")
+        )
     return {c: header.index(c) for c in wanted if c in header}
 
 def _lines(records, column, name, found):
@@ -314,7 +334,8 @@ def _lines(records, column, name, found):
         if k is not None:
             place = f"{at}, column {k+1} (image): "
             if not cells[k]: found.append((line,place+"expected the name of a file, got nothing"))
-            elif cells[k] in first: found.append((line,place+f"{_short(cells[k])} stands in line {first[cells[k]]} already"))
+            elif cells[k] in first:
+                found.append((line, place + f"{_short(cells[k])} stands in line {first[cells[k]]} already"))
             first.setdefault(cells[k],line)
         rows.append(cells)
         at_line.append(line)
@@ -332,7 +353,9 @@ def read_labels(
     records,name = _records(path,found),path.name
     wanted,names,lines = ["image",*graph.names],[""]*len(found),[k for k,_ in found]
     if not records:
-        found.append((None,f"{name}: expected a line of column names, {', '.join(wanted)}, got nothing that can be read"))
+        found.append(
+            (None, f"{name}: expected a line of column names, {', '.join(wanted)}, got nothing that can be read")
+        )
         _refuse(found,f"labels_csv {path}")
     column = _header(records,name,wanted,found)
     if column is None: _refuse(found,f"labels_csv {path}")
@@ -358,7 +381,8 @@ def _image_files(folder):
         for f in files:
             if f.lower().endswith(_kinds) and not f.startswith("."):
                 p = Path(root)/f
-                if p.is_file(): out[unicodedata.normalize("NFC", p.relative_to(folder).as_posix())] = p   # no pipe, no device
+                # no pipe, no device
+                if p.is_file(): out[unicodedata.normalize("NFC", p.relative_to(folder).as_posix())] = p
     return dict(sorted(out.items()))
 
 def _match(table, files, csv_name, folder, unlabelled, problems):
@@ -371,11 +395,27 @@ def _match(table, files, csv_name, folder, unlabelled, problems):
         key = unicodedata.normalize("NFC", name.removeprefix("./"))
         fits = [key] if key in files else stems.get(key, [])
         at = f"{csv_name}, line {line}, column image: "
-        if len(fits)!=1: problems.append((line, at+(f"no picture {_short(name)} in {folder}" if not fits else f"{_short(name)} may be {' or '.join(fits)}")))
-        elif lines.setdefault(fits[0], line)!=line and times[name]==1: problems.append((line, at+f"{fits[0]} stands in line {lines[fits[0]]} already"))
+        if len(fits) != 1:
+            problems.append(
+                (
+                    line,
+                    at
+                    + (
+                        f"no picture {_short(name)} in {folder}"
+                        if not fits
+                        else f"{_short(name)} may be {' or '.join(fits)}"
+                    ),
+                )
+            )
+        elif lines.setdefault(fits[0], line)!=line and times[name]==1:
+            problems.append((line, at + f"{fits[0]} stands in line {lines[fits[0]]} already"))
         chosen.append(fits[0] if fits else None)
     left = [k for k in files if k not in lines]
-    if not unlabelled and "" not in table.names: problems += [(None, f"{k}: a picture without a line in {csv_name}; with unlabelled=True it is an image without labels") for k in left]
+    if not unlabelled and "" not in table.names:
+        problems += [
+            (None, f"{k}: a picture without a line in {csv_name}; with unlabelled=True it is an image without labels")
+            for k in left
+        ]
     return chosen,left
 
 # %% ../../nbs/01d_folder.ipynb #c023
@@ -388,7 +428,9 @@ def _decoded(sources, rule, n_workers, problems, names, progress):
         except Exception as e:   # a damaged file can make a decoder raise anything
             problems.append((i, f"{names[i]}: cannot be read, {' '.join(str(e).split()) or type(e).__name__}"))
             return np.zeros((*rule.size,rule.channels), np.uint8)
-    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool, tqdm(total=len(names), desc="reading images", unit="image", disable=not progress) as bar:
+    with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool, tqdm(
+        total=len(names), desc="reading images", unit="image", disable=not progress
+    ) as bar:
         block,start = [],0
         def done():
             nonlocal start
@@ -457,7 +499,11 @@ def _load(sources, n, key, rule, memory, cache, n_workers, problems, names, prog
     if (found := _stored(path,shape)) is not None: return found
     free = shutil.disk_usage(cache).free
     if free<size+10**6:
-        raise refusal("cache",f"a folder with {size/1e9:.2f} GB free for the decoded images",f"{cache}, which has {free/1e9:.2f} GB")
+        raise refusal(
+            "cache",
+            f"a folder with {size/1e9:.2f} GB free for the decoded images",
+            f"{cache}, which has {free/1e9:.2f} GB",
+        )
     try: _write_stored(path,shape,blocks(),problems)
     except _Enough: return None
     return _stored(path,shape)
@@ -465,15 +511,25 @@ def _load(sources, n, key, rule, memory, cache, n_workers, problems, names, prog
 def _note(name, data, ignored, extra):
     "What was read, in a line or two"
     missing = data._all_labels.isnan().sum(0).tolist()
-    kept = "in memory" if isinstance(data.images, Tensor) else f"{data.images.array.nbytes/1e9:.2f} GB of bytes in {data.images.array.filename}"
-    print(f"{name}: {len(data):,} images {data.image_shape}, {kept}{extra}; labels missing: {', '.join(f'{v} {m:,}' for v,m in zip(data.graph.names, missing))}"
-        +"".join(f"; {v} is one of {', '.join(cs[:10])}{', …' if len(cs)>10 else ''}" for v,cs in data.graph.categories.items())
-        +(f"; columns left alone: {', '.join(ignored[:10])}{', …' if len(ignored)>10 else ''}" if ignored else ""))
+    kept = (
+        "in memory"
+        if isinstance(data.images, Tensor)
+        else f"{data.images.array.nbytes/1e9:.2f} GB of bytes in {data.images.array.filename}"
+    )
+    print(
+        f"{name}: {len(data):,} images {data.image_shape}, {kept}{extra}; labels missing:"
+        f" {', '.join(f'{v} {m:,}' for v,m in zip(data.graph.names, missing))}"
+        + "".join(
+            f"; {v} is one of {', '.join(cs[:10])}{', …' if len(cs)>10 else ''}"
+            for v, cs in data.graph.categories.items()
+        )
+        + (f"; columns left alone: {', '.join(ignored[:10])}{', …' if len(ignored)>10 else ''}" if ignored else "")
+    )
 
 # %% ../../nbs/01d_folder.ipynb #c025
 def from_folder(
     images,               # folder with PNG, JPEG, TIFF and .npy files, also in subfolders
-    labels_csv,           # CSV file with the columns image, a file's name, and one for each variable; None: `labels.csv` in the folder
+    labels_csv,           # CSV file: a column image, one for each variable; None: `labels.csv`
     graph,                # CausalGraph, or its arrows as text: 'a->b, a->c'
     *,
     size=64,              # height and width in pixels, one number or (height, width)
@@ -481,7 +537,7 @@ def from_folder(
     fit:str="crop",       # "crop": the centre of each picture; "pad": all of it, on `background`
     background="white",   # a colour by name or as "#rrggbb"; under what is transparent, and around what is padded
     values=None,          # (black, white), for pixels that are not bytes
-    categories=(),        # variables that are categories: a list, then their categories are those in the table, or a dict, variable -> list of its categories
+    categories=(),        # variables that are categories: a list, or a dict, variable -> its categories
     unlabelled=False,     # take pictures without a line as images without labels; otherwise they are an error
     memory:float=2.,      # gigabytes that the images may take as floats; beyond, they stay in a file
     cache=None,           # folder of that file; None: `cache_home()/"folder"`
@@ -491,7 +547,7 @@ def from_folder(
     n_workers:int=None,   # threads that decode; None: one per processor
     progress=True,        # show a progress bar
 ) -> CausalDataset:       # rows in the order of the table, then pictures without a line by name
-    "Images in a folder with the labels of a table; ValueError with everything that is wrong in the table, then with every picture that cannot be read"
+    "Images in a folder with the labels of a table; ValueError with everything that is wrong in them"
     rule,graph,folder,problems = image_rule(size, channels, fit, background, values),_as_graph(graph),Path(images),[]
     if not folder.is_dir(): raise refusal("images","a folder",f"{folder}, and there is no such folder")
     path = folder/"labels.csv" if labels_csv is None else Path(labels_csv)
@@ -503,7 +559,9 @@ def from_folder(
     y = torch.cat([table.labels, table.labels.new_full((len(chosen)-len(table.labels), graph.n), math.nan)])
     stats = [os.stat(files[k]) for k in chosen]
     key = (str(folder.resolve()), [(k,s.st_size,s.st_mtime_ns) for k,s in zip(chosen,stats)])
-    x = _load(lambda: (files[k] for k in chosen), len(chosen), key, rule, memory, cache, n_workers, problems, chosen, progress)
+    x = _load(
+        lambda: (files[k] for k in chosen), len(chosen), key, rule, memory, cache, n_workers, problems, chosen, progress
+    )
     _refuse(problems, f"images in {folder}")
     data = CausalDataset(table.graph, x, y, splits=splits, seed=seed, labelled=labelled, name=folder.name)
     _note(str(folder), data, table.ignored, f", {len(left):,} of them without a line" if left else "")
@@ -555,7 +613,7 @@ def from_huggingface(
     dataset,            # a `datasets.Dataset`: one split
     graph,              # CausalGraph, or its arrows as text: 'a->b, a->c'
     image:str="image",  # column of the pictures
-    labels=None,        # column of each variable, in the order of the graph's names; None: the columns are called like the variables
+    labels=None,        # column of each variable, in order or as a dict; None: called like the variables
     *,
     size=64,            # height and width in pixels, one number or (height, width)
     channels:int=3,     # 1: grey, 3: RGB, 4: RGB and alpha
@@ -571,22 +629,48 @@ def from_huggingface(
     n_workers:int=None, # threads that decode; None: one per processor
     progress=True,      # show a progress bar
 ) -> CausalDataset:     # rows in the order of the data set
-    "A data set of the Hugging Face library; ValueError with everything that is wrong in its labels, then with every picture that cannot be read"
+    "A data set of the Hugging Face library; ValueError with everything that is wrong in it"
     try: import datasets
     except ImportError as e: raise ImportError("from_huggingface needs datasets: pip install datasets") from e
     rule,graph,problems = image_rule(size, channels, fit, background, values),_as_graph(graph),[]
-    if isinstance(dataset, datasets.DatasetDict): raise ValueError(f"dataset: expected one split, dataset[{next(iter(dataset), 'train')!r}] for example; got all of {', '.join(dataset)}")
-    if not isinstance(dataset, datasets.Dataset): raise ValueError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}")
+    if isinstance(dataset, datasets.DatasetDict):
+        raise ValueError(
+            f"dataset: expected one split, dataset[{next(iter(dataset), 'train')!r}] for example; got all of"
+            f" {', '.join(dataset)}"
+        )
+    if not isinstance(dataset, datasets.Dataset):
+        raise ValueError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}")
     columns = _columns(labels,graph)
     for c in (image,*columns):
-        if c not in dataset.column_names: raise ValueError(f"{'image' if c==image else 'labels'}: no column {c!r}; the columns are {', '.join(dataset.column_names)}")
+        if c not in dataset.column_names:
+            raise ValueError(
+                f"{'image' if c==image else 'labels'}: no column {c!r}; the columns are"
+                f" {', '.join(dataset.column_names)}"
+            )
     if not len(dataset): raise ValueError("dataset: expected at least one row; got none")
     if isinstance(categories, Sequence) and not isinstance(categories, str): categories = dict.fromkeys(categories)
     cells,found = _cells(dataset,graph,columns)
-    y,cats = _parse(cells, graph, found | categories if isinstance(categories, dict) else categories, problems, lambda v,row: (row, f"row {row}, column {columns[graph.index(v)]}"))
+    y, cats = _parse(
+        cells,
+        graph,
+        found | categories if isinstance(categories, dict) else categories,
+        problems,
+        lambda v, row: (row, f"row {row}, column {columns[graph.index(v)]}"),
+    )
     _refuse(problems, "labels")
     sources = _sources(dataset,image)
-    x = _load(sources, len(dataset), dataset._fingerprint, rule, memory, cache, n_workers, problems, [f"row {i}" for i in range(len(dataset))], progress)
+    x = _load(
+        sources,
+        len(dataset),
+        dataset._fingerprint,
+        rule,
+        memory,
+        cache,
+        n_workers,
+        problems,
+        [f"row {i}" for i in range(len(dataset))],
+        progress,
+    )
     _refuse(problems, "dataset")
     name = dataset.info.dataset_name or "huggingface"
     data = CausalDataset(graph.with_categories(cats), x, y, splits=splits, seed=seed, labelled=labelled, name=name)
