@@ -16,7 +16,9 @@ from ..check import check_choice, check_number, refusal
 from ..scm import SCM, doubles
 
 # %% ../../nbs/01a_pendulum.ipynb #c006
-pendulum_graph = CausalGraph(dict(angle=[], light=[], shadow_length=["angle","light"], shadow_position=["angle","light"]))
+pendulum_graph = CausalGraph.from_edges(
+    "angle->shadow_length, light->shadow_length, angle->shadow_position, light->shadow_position",
+    names=("angle","light","shadow_length","shadow_position"))
 
 # %% ../../nbs/01a_pendulum.ipynb #c009
 def _cause(u): return u
