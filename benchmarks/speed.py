@@ -310,6 +310,7 @@ def bench_exact(
         "exact_inversion_error_255_spread": [min(e.values()), max(e.values())],
     }
 
+# noqa: E501
 _run = """
 import sys, torch
 from pathlib import Path
@@ -319,8 +320,10 @@ data = {data}
 fit(CausalDiffAE(data.graph, data.image_shape), data, steps={steps}, validations=1, progress=False)
 status = Path("/proc/self/status")   # getrusage would count what this process was forked from, too
 if status.exists(): print(float(status.read_text().split("VmHWM:")[1].split()[0])/2**20)
-else: import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform=="darwin" else 2**20))
-"""  # noqa: E501
+else:
+    import resource
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform=="darwin" else 2**20))
+"""
 
 def peak_memory(
     data:str,      # expression that makes the data, as `causaldiffae.all` knows it

@@ -3,7 +3,8 @@
     python benchmarks/undrawn_cause.py chain labels 0 1500     # graph, learn=, seed, steps: three quarters of a minute
 
 Bars of b and c on 16×16 pixels; a is in the table alone (in `middle`, b). Printed for each way to know the image's own
-variables: slope and spread of the effects of do(a), their error, and how often a 90 % interval of samples holds the truth.
+variables: slope and spread of the effects of do(a), their error, and how often a
+90 % interval of samples holds the truth.
 """
 import argparse
 import time
@@ -18,7 +19,9 @@ from causaldiffae.images import check_images
 from causaldiffae.model import CausalDiffAE
 from causaldiffae.training import fit
 
-GRAPHS = dict(chain=("a->b, b->c", "a"), fork=("a->b, a->c", "a"), collider=("a->c, b->c", "a"), middle=("a->b, b->c", "b"))
+GRAPHS = dict(
+    chain=("a->b, b->c", "a"), fork=("a->b, a->c", "a"), collider=("a->c, b->c", "a"), middle=("a->b, b->c", "b")
+)
 CHAIN = dict(a=lambda y: 8., b=lambda y: 8+.9*(y["a"]-8), c=lambda y: 8+.8*(y["b"]-8))
 MEANS = dict(chain=CHAIN, middle=CHAIN,
              fork=dict(CHAIN, c=lambda y: 8-.8*(y["a"]-8)),

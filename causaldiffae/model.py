@@ -68,12 +68,15 @@ def set_units(
     """What `fit` does first with a model: check that the data fit, and take over their scale and range
     unless it was trained before; ValueError where graph or images differ, warnings for what cannot be learned"""
     if data.graph!=graph: raise refusal("data",f"the model's graph {graph}",data.graph)
-    if tuple(data.image_shape)!=tuple(image_shape): raise refusal("data",f"images {tuple(image_shape)}",tuple(data.image_shape))
+    if tuple(data.image_shape) != tuple(image_shape):
+        raise refusal("data", f"images {tuple(image_shape)}", tuple(data.image_shape))
     y = data.train.labels
     for v,cs in graph.categories.items():
         unseen = [c for k,c in enumerate(cs) if not (y[:,graph.index(v)]==k).any()]
         if unseen:
-            warnings.warn(f"no image to train on has {v} = {', '.join(unseen)}; the model cannot learn what that is",stacklevel=4)
+            warnings.warn(
+                f"no image to train on has {v} = {', '.join(unseen)}; the model cannot learn what that is", stacklevel=4
+            )
     found = torch.stack(label_range(y,data.n_categories))
     if prior.seen.isnan().all():
         prior.scale = data.scale
@@ -82,8 +85,11 @@ def set_units(
     for v,(lo,hi),(a,b) in zip(graph.names,found.T.tolist(),prior.seen.cpu().T.tolist()):
         width = b-a or 1.
         if lo<a-width or hi>b+width or hi-lo<0.01*width:
-            warnings.warn(f"labels of {v} lie from {lo:.4g} to {hi:.4g}; the model keeps the units of its first training, "
-                          f"{a:.4g} … {b:.4g}. Are these the same units?",stacklevel=4)
+            warnings.warn(
+                f"labels of {v} lie from {lo:.4g} to {hi:.4g}; the model keeps the units of its first training, "
+                f"{a:.4g} … {b:.4g}. Are these the same units?",
+                stacklevel=4,
+            )
 
 # %% ../nbs/06_model.ipynb #c010
 class CausalCode(SavedModel):
@@ -476,4 +482,7 @@ class CausalDiffAE(CausalSampler):
 
     def __repr__(self):
         n,names = sum(p.numel() for p in self.parameters())/1e6,", ".join(self.graph.names)
-        return f"CausalDiffAE({names}; images {self.image_shape}, d={self.prior.d}, σ={self.prior.sigma}, {n:.2f} M parameters)"
+        return (
+            f"CausalDiffAE({names}; images {self.image_shape}, d={self.prior.d}, σ={self.prior.sigma}, {n:.2f} M"
+            " parameters)"
+        )

@@ -29,8 +29,8 @@ def epoch_rows(
     epoch:int,     # which epoch
     seed:int=0,    # of the run
 ) -> Tensor:       # positions in the split, shuffled
-    "The order of one epoch; rows with all labels repeated so that they are at least about half of it"
-    known = ~labels.isnan().any(1)
+    "The order of one epoch; rows with a label repeated so that they are at least about half of it"
+    known = ~labels.isnan().all(1)
     a,b = known.nonzero()[:,0],(~known).nonzero()[:,0]
     rows = torch.cat([b]+[a]*max(1,round(len(b)/len(a)))) if len(a) else b
     order = torch.Generator().manual_seed(hash((seed,epoch,1))&0x7fffffffffffffff)

@@ -45,7 +45,8 @@ class Block(nn.Module):
         self.norm2,self.conv2 = _norm(no),nn.Conv2d(no,no,3,padding=1)
         self.cond = nn.Linear(emb,2*no)
         self.skip = nn.Conv2d(ni,no,1) if ni!=no else nn.Identity()
-        nn.init.zeros_(self.conv2.weight); nn.init.zeros_(self.conv2.bias)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
 
     def forward(self,
         x:Tensor, # features, (N, ni, H, W)
@@ -64,7 +65,8 @@ class Attention(nn.Module):
     ):
         super().__init__()
         self.norm,self.qkv,self.out,self.heads = _norm(c),nn.Conv2d(c,3*c,1),nn.Conv2d(c,c,1),max(1,c//head)
-        nn.init.zeros_(self.out.weight); nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def forward(self,
         x:Tensor, # features, (N, c, H, W)
@@ -84,7 +86,9 @@ class Around(nn.Module):
         super().__init__()
         self.gain = nn.Linear(emb,n)
         self.near,self.cond,self.out = nn.Conv2d(n,c,3,padding=1),nn.Linear(emb,2*c),nn.Conv2d(c,n,1)
-        for layer in (self.gain,self.out): nn.init.zeros_(layer.weight); nn.init.zeros_(layer.bias)
+        for layer in (self.gain,self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self,
         x:Tensor, # patches of the noisy image, (N, n, H, W)
@@ -173,7 +177,8 @@ class UNet(nn.Module):
         drop:Tensor=None, # true where the null condition replaces `z`, (N,)
     ) -> Tensor:          # prediction, like `x_t`
         "The network's output; ValueError where the shapes do not fit"
-        if tuple(x_t.shape[1:])!=self.image_shape: raise refusal("x_t",f"images {self.image_shape}",tuple(x_t.shape[1:]))
+        if tuple(x_t.shape[1:]) != self.image_shape:
+            raise refusal("x_t", f"images {self.image_shape}", tuple(x_t.shape[1:]))
         e = F.silu(self.time(time_features(t,self.emb))+self.condition(len(x_t),z,drop))
         patches = F.pixel_unshuffle(x_t,self.patch)
         h = self.enter(patches) + self.place

@@ -50,8 +50,7 @@ class Linear(SavedModel):
         y = torch.tensor([[do.get(n,0.5) for n in self.graph.names]])
         return self.draw(y).view(1,*x.shape[1:]).expand_as(x).clamp(-1,1)
 if __name__=="__main__":
-    out,data = Path(tempfile.mkdtemp()),dots()
-    mine = Linear(data.graph,data.image_shape)
+    out,data,mine = Path(tempfile.mkdtemp()),dots(),Linear(dots().graph,(1,16,16))
     cd.fit(mine,data,steps=50,warmup=5,progress=False)
     mine.save(out/"mine")
     print(cd.explore(mine,data.images[0]))

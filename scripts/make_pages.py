@@ -32,7 +32,8 @@ def execute(path, slow):
     for c in nb.cells:
         for o in c.get("outputs",[]):
             png = o.get("data",{}).get("image/png","")
-            if len(png)*3//4>LIMIT: raise SystemExit(f"{path.name}: a picture of {len(png)*3//4:,} bytes, more than {LIMIT:,}")
+            if len(png)*3//4>LIMIT: 
+                raise SystemExit(f"{path.name}: a picture of {len(png)*3//4:,} bytes, more than {LIMIT:,}")
     nbformat.write(nb,path)
 
 def pages(names):
@@ -55,7 +56,8 @@ def main():
         start = time.perf_counter()
         command = [sys.executable,__file__,str(path),"--one",*(["--slow"] if a.slow else [])]
         r = subprocess.run(command,env=env,capture_output=True,text=True)
-        print(f"{'ok  ' if r.returncode==0 else 'FAIL'} {time.perf_counter()-start:5.0f} s  {path.relative_to(ROOT)}",flush=True)
+        word = "ok  " if r.returncode==0 else "FAIL"
+        print(f"{word} {time.perf_counter()-start:5.0f} s  {path.relative_to(ROOT)}",flush=True)
         if r.returncode:
             failed.append(path.name)
             print(r.stderr[-3000:],file=sys.stderr)

@@ -53,14 +53,18 @@ def test_known_labels_are_taken_and_the_rest_is_read():
     _, free, read, _ = both(M)
     known = ~half.isnan()
     assert (before-half)[known].abs().max() < 1e-4
-    assert (before[:, 0]-read[:, 0])[::2].abs().max() < 1e-4          # dose is a root: what is not known is what was read
+    # dose is a root: what is not known is what was read
+    assert (before[:, 0]-read[:, 0])[::2].abs().max() < 1e-4
     assert torch.equal(M.encoder.mechanisms(a.u), a.z)                # the noise solves the equations
     assert torch.equal(a.u, M.encode(X, half)) and torch.equal(a.u, M.abduct(X, 2, labels=half).u)
 
 
 def test_nothing_known_is_nothing_changed():
     for labels in (None, torch.full_like(Y, NAN), np.full(Y.shape, NAN)):
-        for a, b in zip(both(M, do={"size": 20.})[:1]+both(M)[2:], both(M, do={"size": 20.}, labels=labels)[:1]+both(M, labels=labels)[2:]):
+        for a, b in zip(
+            both(M, do={"size": 20.0})[:1] + both(M)[2:],
+            both(M, do={"size": 20.0}, labels=labels)[:1] + both(M, labels=labels)[2:],
+        ):
             assert torch.equal(a, b)
 
 
@@ -92,12 +96,17 @@ def spoiled(i, v):
     return y
 
 
-@pytest.mark.parametrize("bad", [Y[:5], Y[:, :2], Y[0], "age", 3., spoiled(0, math.inf), spoiled(NAMES.index("flag"), 2.), spoiled(NAMES.index("kind"), 0.5),
+@pytest.mark.parametrize("bad", [Y[:5], Y[:, :2], Y[0], "age", 3., spoiled(0, math.inf), spoiled(NAMES.index("flag"), 2.),
+                                 spoiled(NAMES.index("kind"), 0.5),
                                  spoiled(NAMES.index("group"), -1.), spoiled(0, 1e30), Y > 1, Y+0j, [["a"]*5]*12])
 def test_labels_that_cannot_be_are_refused_before_any_work(bad):
     calls = []
     hook = M.decoder.net.register_forward_hook(lambda *_: calls.append(1))
-    for ask in (lambda: M.counterfactual(X, {"size": 20.}, labels=bad), lambda: M.abduct(X, labels=bad), lambda: M.encode(X, bad)):
+    for ask in (
+        lambda: M.counterfactual(X, {"size": 20.0}, labels=bad),
+        lambda: M.abduct(X, labels=bad),
+        lambda: M.encode(X, bad),
+    ):
         with pytest.raises(ValueError, match="^labels.*: expected .*, got "): ask()
     hook.remove()
     assert not calls
@@ -143,7 +152,8 @@ def linear(edges, weights, d=2):
     return graph, m
 
 
-@pytest.mark.parametrize("edges,weights", [("a->b, b->c", {("a", "b"): 0.9, ("b", "c"): 0.8}), ("a->b, a->c", {("a", "b"): 0.9, ("a", "c"): -0.8}),
+@pytest.mark.parametrize("edges,weights", [("a->b, b->c", {("a", "b"): 0.9, ("b", "c"): 0.8}),
+                                           ("a->b, a->c", {("a", "b"): 0.9, ("a", "c"): -0.8}),
                                            ("a->c, b->c", {("a", "c"): 0.9, ("b", "c"): -0.7})])
 def test_known_causes_give_the_true_effect(edges, weights):
     graph, mechanisms = linear(edges, weights)
@@ -155,7 +165,11 @@ def test_known_causes_give_the_true_effect(edges, weights):
         y = torch.zeros(50, 3).double()
         for v in graph.order:
             i = graph.index(v)
-            y[:, i] = do if do is not None and v == "a" else u[:, i]+sum(weights[p, v]*y[:, graph.index(p)] for p in graph.parents(v))
+            y[:, i] = (
+                do
+                if do is not None and v == "a"
+                else u[:, i] + sum(weights[p, v] * y[:, graph.index(p)] for p in graph.parents(v))
+            )
         return y
     y = solve()
     got = m.labels(m.solve(m.encode(torch.zeros(50, 1, 8, 8), y), {"a": 1.5}))
@@ -200,7 +214,8 @@ def test_gumbel_noise_over_all_categories_is_gumbel_noise():
     noise = gumbel_given(logits.expand(n, -1), at, torch.rand(n, 3, generator=g))
     assert (noise.mean(0)-0.5772).abs().max() < 0.02 and (noise.std(0)-math.pi/6**0.5).abs().max() < 0.02
     assert (torch.corrcoef(noise.T)-torch.eye(3)).abs().max() < 0.02
-    for other in (torch.tensor([0., 0., 0.]), torch.tensor([1., 1., -2.])):      # so the shares under an intervention are the softmax
+    # so the shares under an intervention are the softmax
+    for other in (torch.tensor([0., 0., 0.]), torch.tensor([1., 1., -2.])):
         share = torch.bincount((other+noise).argmax(1), minlength=3)/n
         assert (share-other.softmax(0)).abs().max() < 0.01
 
@@ -223,7 +238,9 @@ def test_all_categories_are_codes_and_nothing_done_changes_none():
             for i, k in M.prior.categories.items():
                 assert ((z[:, i, None]-M.prior.code(i)).abs().amax(-1) == 0).any(1).all()
     assert torch.equal(M.labels(M.solve(M.encode(x, y)))[:, 1:], M.labels(M.solve(M.encode(x, y, seed=5)))[:, 1:])
-    assert torch.equal(M.labels(M.solve(M.encode(x, y), {"flag": "on"}))[:, NAMES.index("flag")], torch.ones(300).double())
+    assert torch.equal(
+        M.labels(M.solve(M.encode(x, y), {"flag": "on"}))[:, NAMES.index("flag")], torch.ones(300).double()
+    )
 
 
 def test_shares_follow_the_logits_and_agree_with_the_same_chance():
@@ -257,7 +274,9 @@ def test_the_width_of_a_reading_becomes_its_error():
     for error in (0.02, 0.1, 0.6):
         y = torch.randn(20000, 1, generator=g)*error
         logvar = torch.linspace(2*math.log(0.01), 2*math.log(2.), 800)
-        cost = torch.stack([prior.kl_read(torch.zeros(20000, 1, 1), v.expand(20000, 1, 1), y).mean() for v in logvar[::4]])
+        cost = torch.stack(
+            [prior.kl_read(torch.zeros(20000, 1, 1), v.expand(20000, 1, 1), y).mean() for v in logvar[::4]]
+        )
         best = (logvar[::4][cost.argmin()]/2).exp().item()
         assert abs(best/math.hypot(error, 0.005)-1) < 0.03 and cost.min() > 0
 
@@ -268,10 +287,12 @@ def test_samples_spread_as_the_reading_says():
     luck = torch.rand(4000, len(NAMES), 4, generator=torch.Generator().manual_seed(0))
     q4000 = type(q)(*(v.detach().expand(4000, -1, -1) for v in q))
     y = m.prior.to_unit(0, m.labels(m.encoder.draw(q4000, luck))[:, 0])
-    assert abs(y.std().item()/(q.logvar[0, 0]/2).exp().mean().item()-1) < 0.05       # all numbers of a block err together
+    # all numbers of a block err together
+    assert abs(y.std().item()/(q.logvar[0, 0]/2).exp().mean().item()-1) < 0.05
     i = NAMES.index("kind")
     share = torch.bincount(m.labels(m.encoder.draw(q4000, luck))[:, i].long(), minlength=3)/4000
-    assert (share-(q.z[0, i, :3]+1)/2).abs().max() < 0.03                              # a category is as frequent as it is likely
+    # a category is as frequent as it is likely
+    assert (share-(q.z[0, i, :3]+1)/2).abs().max() < 0.03
 
 
 def test_samples_are_of_what_is_not_known():
@@ -342,7 +363,8 @@ def test_rows_that_all_lack_a_label_train_everything():
     y[torch.arange(12), torch.arange(12)%5] = NAN
     m.loss(X, y, generator=torch.Generator().manual_seed(0))["total"].backward()
     for name, p in m.named_parameters():
-        if name.startswith(("encoder", "decoder.net.cond", "decoder.net.time")): assert p.grad.isfinite().all() and p.grad.abs().max() > 0, name
+        if name.startswith(("encoder", "decoder.net.cond", "decoder.net.time")):
+            assert p.grad.isfinite().all() and p.grad.abs().max() > 0, name
 
 
 def test_a_variable_never_labelled_is_never_shown():
@@ -373,6 +395,9 @@ def test_files_from_before_keep_their_answers():
     x = torch.rand(2, *m.image_shape)*2-1
     q = m.encoder(x)
     assert torch.equal(m.encode(x), q.u) and torch.equal(m.abduct(x, 2).z, m.encoder.mechanisms(q.u))
-    assert abs(CausalDiffAE.from_pretrained("digits").encoder(torch.zeros(1, 1, 28, 28)).z[0, 0].abs().max().item()-1) < 0.5
+    assert (
+        abs(CausalDiffAE.from_pretrained("digits").encoder(torch.zeros(1, 1, 28, 28)).z[0, 0].abs().max().item() - 1)
+        < 0.5
+    )
     for k in ("mechanisms", "learn"):
         with pytest.raises(ValueError, match=f"{k}: expected one of"): new(**{k: "guess"})
