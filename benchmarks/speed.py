@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from causaldiffae.check import check_number, refusal
 from causaldiffae.data.core import CausalDataset
-from causaldiffae.data.morphomnist import measure, morphomnist, read_morphomnist
+from causaldiffae.data.morphomnist import morphomnist, read_morphomnist
+from causaldiffae.data.strokes import measure
 from causaldiffae.data.pendulum import pendulum
 from causaldiffae.files import atomic
 from causaldiffae.graph import CausalGraph

@@ -8,11 +8,14 @@ __all__ = []
 # %% ../nbs/15_all.ipynb #c004
 from .graph import *
 from .check import *
+from .scm import *
 from .joints import *
 from .files import *
 from .images import *
 from .data.core import *
 from .data.pendulum import *
+from .data.strokes import *
+from .data.mnist import *
 from .data.morphomnist import *
 from .data.circuit import *
 from .data.circuit_files import *

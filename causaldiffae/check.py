@@ -57,7 +57,10 @@ def check_choice(
 ):            # the same value
     "One of several values; ValueError otherwise"
     choices = list(choices)
-    if isinstance(v,str|int|float|None) and v in choices: return v
+    w = v.item() if getattr(v,"ndim",None)==0 else v   # NumPy's and PyTorch's numbers
+    plain = isinstance(w,str|int|float|None)
+    same = [c for c in choices if plain and c==w and isinstance(c,bool)==isinstance(w,bool)]
+    if same: return same[0]
     raise refusal(name,f"one of {', '.join(map(repr,choices))}",described(v))
 
 def check_tensor(

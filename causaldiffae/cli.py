@@ -29,7 +29,8 @@ from .check import check_number, refusal
 from .data.circuit import circuit
 from .data.circuit_files import published_circuit
 from .data.folder import Problems, from_folder, open_picture, read_array
-from .data.morphomnist import measure, morphomnist
+from .data.morphomnist import morphomnist
+from .data.strokes import measure
 from .data.pendulum import pendulum
 from .files import SavedModel, atomic, load_model as _load_model, shipped
 from .images import check_images, show_images, to_uint8

@@ -16,14 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..check import check_choice, check_number, need, refusal
-from causaldiffae.data.circuit import (
-    _grey,
-    circuit_graph,
-    circuit_labels,
-    circuit_noise,
-    circuit_pressed,
-    render_circuit,
-)
+from .circuit import circuit_graph, circuit_labels, circuit_noise, circuit_pressed
+from .circuit import _grey, render_circuit
 from .core import CausalDataset
 from ..files import atomic
 from ..graph import parse_do
@@ -32,39 +26,47 @@ from ..images import from_uint8, to_uint8
 # %% ../../nbs/01ca_circuit_files.ipynb #c005
 _latents = ("red","green","blue","arm") # columns of the published arrays: the graph's order backwards
 
-def write_circuit(
-    path,       # the `.npz` file to write; train-0.npz, val.npz, … as read_circuit looks for them
-    n=1000,     # number of pairs
-    size=128,   # height and width in pixels
-    seed=0,     # of noise, targets and values
-):
-    "Simulated pairs in the format of the published CausalCircuit"
-    Image,path = need("PIL.Image","data","writing JPEG pictures"),Path(path)
-    n = check_number("n",n,1,whole=True)
-    if path.suffix!=".npz": raise ValueError(f"path: expected a name that ends in .npz, got {path}")
+def _interventions(n, seed):
+    "Noise, labels before and after, and the column of `_latents` set to a value; 0: none, 1 … 4"
     rng = np.random.default_rng((seed,3))
-    noise,target,value = torch.from_numpy(rng.random((n,4))),rng.integers(0, 5, n),torch.from_numpy(rng.random(n))
-    before,after = circuit_labels(noise),torch.empty(n,4)
-    for k in range(5):
+    noise = torch.from_numpy(rng.random((n,4)))
+    target,value = rng.integers(0,5,n),torch.from_numpy(rng.random(n))
+    before = circuit_labels(noise)
+    after = before.clone()
+    for k,name in enumerate(_latents,1):
         rows = torch.from_numpy((target==k).nonzero()[0])
         if not len(rows): continue
-        do = {_latents[k-1]: value[rows]} if k else {}
-        after[rows] = circuit_labels(noise[rows], parse_do(do, circuit_graph, len(rows)))
-    def pairs(a, b): return np.stack([a.double().numpy()[:,::-1],b.double().numpy()[:,::-1]], 1)
+        actions = parse_do({name: value[rows]},circuit_graph,len(rows))
+        after[rows] = circuit_labels(noise[rows],actions)
+    return noise,before,after,target
+
+def _jpegs(labels, size):
+    "Pictures of these labels as JPEG files"
+    Image = need("PIL.Image","data","writing JPEG pictures")
     def jpeg(x):
         f = io.BytesIO()
-        Image.fromarray(x).save(f, "JPEG", quality=95, subsampling=0)
+        Image.fromarray(x).save(f,"JPEG",quality=95,subsampling=0)
         return f.getvalue()
-    def draw(y):
-        return [jpeg(x) for i in range(0, n, 256) for x in to_uint8(render_circuit(y[i:i+256], size)).numpy()]
+    return [jpeg(x) for y in labels.split(256) for x in to_uint8(render_circuit(y,size)).numpy()]
+
+def write_circuit(
+    path,         # the `.npz` file: train-0.npz, val.npz, … as read_circuit looks for them
+    n:int=1000,   # number of pairs
+    size:int=128, # height and width in pixels
+    seed:int=0,   # of noise, targets and values
+):
+    "Simulated pairs in the format of the published CausalCircuit"
+    path,n,seed = Path(path),check_number("n",n,1,whole=True),check_number("seed",seed,0,whole=True)
+    if path.suffix!=".npz": raise refusal("path","a name that ends in .npz",path)
+    noise,before,after,target = _interventions(n,seed)
+    def pairs(a, b): return np.stack([a.numpy()[:,::-1],b.numpy()[:,::-1]],1)
     arrays = dict(
-        original_latents=pairs(before, after),
-        epsilon=pairs(noise, circuit_noise(after)),
-        imgs=np.array(list(zip(draw(before), draw(after)))),
-        pressed=pairs(*(circuit_pressed(y[:, 0]) for y in (before, after))),
+        original_latents=pairs(before,after),
+        epsilon=pairs(noise,circuit_noise(after)),
+        imgs=np.array(list(zip(_jpegs(before,size),_jpegs(after,size)))),
+        pressed=pairs(circuit_pressed(before[:,0]),circuit_pressed(after[:,0])),
         intervention_labels=target,
-        intervention_masks=target[:, None] == np.arange(1, 5),
-    )
+        intervention_masks=target[:,None]==np.arange(1,5))
     with atomic(path) as part, open(part,"wb") as f: np.savez(f,**arrays)
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c007
@@ -77,11 +79,9 @@ def _fits(name, dtype, shape, held):
     kinds,inner = _layout[name]
     if dtype.hasobject:
         kind = dict(S="bytes", f="float").get(kinds, "int")
-        raise ValueError(
-            f"{name} is an array of Python objects, which could run any code when it is read. If you trust who "
-            f"made the file, convert it yourself: a = dict(np.load(file, allow_pickle=True)); a[{name!r}] = "
-            f"a[{name!r}].astype({kind!r}); np.savez(new, **a)"
-        )
+        raise ValueError(f"{name} is an array of Python objects, which could run any code when it is read. "
+            "If you trust who made the file, convert it yourself: a = dict(np.load(file, allow_pickle=True)); "
+            f"a[{name!r}] = a[{name!r}].astype({kind!r}); np.savez(new, **a)")
     if dtype.kind not in kinds or dtype.itemsize==0:
         raise ValueError(f"{name} has dtype {dtype}, expected the kind {' or '.join(kinds)}")
     if shape[1:]!=inner or len(shape)!=len(inner)+1 or not 0<shape[0]<=_most_rows:
@@ -133,9 +133,8 @@ def _pictures(zf):
             for i in range(0, len(rest)-width+1, width):
                 jpeg = rest[i:i+width].rstrip(b"\0")
                 if jpeg[:3]!=b"\xff\xd8\xff":
-                    raise ValueError(
-                        f"imgs holds something that is not a JPEG file: it begins with {jpeg[:3].hex(' ') or 'nothing'}"
-                    )
+                    begins = jpeg[:3].hex(" ") or "nothing"
+                    raise ValueError(f"imgs holds something that is not a JPEG file: it begins with {begins}")
                 out += jpeg
                 ends.append(len(out))
             rest = rest[len(rest)//width*width:]
@@ -147,9 +146,8 @@ def _decode(jpeg, size):
     Image = need("PIL.Image","data","reading the JPEG pictures in the files")
     im = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
     if im.mode not in ("L","RGB") or im.width!=im.height or not 8<=im.width<=4096:
-        raise ValueError(
-            f"a picture is {im.width} by {im.height} of mode {im.mode}, expected square RGB of 8 to 4096 pixels"
-        )
+        what = f"{im.width} by {im.height} of mode {im.mode}"
+        raise ValueError(f"a picture is {what}, expected square RGB of 8 to 4096 pixels")
     im.draft("RGB", (size,size))
     im = im.convert("RGB")
     return np.asarray(im if im.size==(size,size) else im.resize((size,size), Image.Resampling.LANCZOS))
@@ -163,7 +161,7 @@ def _trust_nothing(path, f):
 # %% ../../nbs/01ca_circuit_files.ipynb #c010
 class CircuitPairs:
     "Pairs of pictures before and after an intervention, from published files; columns in the graph's order"
-    labels:Tensor  # arm, blue, green, red, before and after, float32 (N, 2, 4)
+    labels:Tensor  # arm, blue, green, red, before and after, float64 (N, 2, 4)
     noise:Tensor   # the file's `epsilon`, columns as in `labels`, float64 (N, 2, 4)
     pressed:Tensor # buttons of blue, green and red, float64 (N, 2, 3)
     target:Tensor  # which column of `labels` was intervened upon, -1 for none, int64 (N,)
@@ -175,7 +173,8 @@ class CircuitPairs:
         self.files,self.size,self._held = [Path(f) for f in files],size,(None,None)
         parts = [_trust_nothing(f, partial(self._tables, f)) for f in self.files]
         self._starts = np.cumsum([0]+[len(p[0]) for p in parts])
-        self.labels,self.noise,self.pressed,self.target = (torch.from_numpy(np.concatenate(v)) for v in zip(*parts))
+        arrays = [torch.from_numpy(np.concatenate(v)) for v in zip(*parts)]
+        self.labels,self.noise,self.pressed,self.target = arrays
     @staticmethod
     def _tables(file):
         with zipfile.ZipFile(file) as zf:
@@ -187,7 +186,7 @@ class CircuitPairs:
         if (m!=(k[:,None]==np.arange(1,5))).any():
             raise ValueError("intervention_masks: expected a one where intervention_labels says, and zeros elsewhere")
         def columns(name, dtype): return np.ascontiguousarray(a[name][...,::-1], dtype)
-        y = columns("original_latents", np.float32)
+        y = columns("original_latents", np.float64)
         return y,columns("epsilon", np.float64),columns("pressed", np.float64),np.where(k, 4-k, -1)
     def __len__(self): return len(self.labels)
     def __repr__(self):
@@ -198,8 +197,8 @@ class CircuitPairs:
             if len(at)!=self._starts[i+1]-self._starts[i]: raise ValueError("it has changed since it was opened")
             return blob,at
         if self._held[0]!=i:
-            self._held = (None,None)
-            self._held = (i,_trust_nothing(self.files[i], read))
+            self._held = (None,None)       # one file at a time, also while the next is read
+            self._held = (i,_trust_nothing(self.files[i],read))
         return self._held[1]
     def images(self,
         index,       # which pairs: slice, list, tensor or one number
@@ -225,12 +224,12 @@ def read_circuit(
 ) -> CircuitPairs:
     "Open files of the published CausalCircuit, or of `write_circuit`"
     path = Path(path)
-    if not path.exists(): raise ValueError(f"path: expected a folder or an .npz file; there is no {path}")
-    if path.is_file(): return CircuitPairs([path], size)
-    if split not in ("train","val","test"): raise ValueError(f"split: expected 'train', 'val' or 'test', got {split!r}")
+    if not path.exists(): raise refusal("path","a folder or an .npz file",f"{path}, and there is no such file")
+    if path.is_file(): return CircuitPairs([path],size)
+    check_choice("split",split,("train","val","test"))
     def number(p): return [int(v) for v in re.findall(r"\d+", p.stem)]
     files = sorted(path.glob(f"{split}-*.npz"), key=number) or [p for p in [path/f"{split}.npz"] if p.exists()]
-    if not files: raise ValueError(f"path: expected {split}.npz or {split}-0.npz, {split}-1.npz, …; {path} does not")
+    if not files: raise refusal("path",f"a folder with {split}.npz or {split}-0.npz, {split}-1.npz, …",path)
     return CircuitPairs(files, size)
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c013
@@ -248,7 +247,9 @@ def published_circuit(
     if isinstance(splits,dict) or len(splits)!=3 or min(splits)<0 or abs(sum(splits)-1)>1e-6:
         raise refusal("splits","three fractions that sum to 1",repr(splits))
     edges = [0,round(splits[0]*n),round((splits[0]+splits[1])*n),n]
-    images,labels,rows = torch.empty(n,channels,size,size),torch.empty(n,4),{}
+    size = check_number("size",size,8,1024,whole=True)
+    images = torch.empty(n,channels,size,size)
+    labels,rows = torch.empty(n,4,dtype=torch.float64),{}
     for name,file,a,b in zip(("train","valid","test"),("train","val","test"),edges,edges[1:]):
         rows[name] = range(a,b)
         if a==b: continue

@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 from ..check import check_choice, check_number, described, need, refusal
 from .core import CausalDataset
-from .morphomnist import cache_home
+from .mnist import cache_home
 from ..files import atomic
 from ..graph import CausalGraph
 from ..images import StoredImages
