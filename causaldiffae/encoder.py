@@ -94,8 +94,8 @@ class Effects(Choices):
         zeros = lambda *shape: nn.Parameter(torch.zeros(n,*shape))
         self.w1,self.b1 = weight(P*d,hidden),zeros(1,hidden)
         self.w2,self.b2 = weight(hidden,hidden),zeros(1,hidden)
-        out = d+(kind=="scaled")
-        self.w3,self.b3 = zeros(hidden,out),zeros(1,out)
+        self.w3,self.b3 = zeros(hidden,d),zeros(1,d)
+        if kind=="scaled": self.w_scale,self.b_scale = zeros(hidden,1),zeros(1,1)
 
     def effect(self,
         z:Tensor,      # causal variables, (N, n_vars, d)
@@ -116,10 +116,10 @@ class Effects(Choices):
         h = seen.flatten(2).transpose(0,1)   # (which, N, P·d): each sees its parents
         for w,b in ((self.w1,self.b1),(self.w2,self.b2)):
             h = F.silu(torch.baddbmm(pick(b),h,pick(w)))
-        out = (torch.baddbmm(pick(self.b3),h,pick(self.w3))*mask[:,:1]).transpose(0,1)
-        if out.shape[-1]==self.d: return out,None
-        f,s = out.split((self.d,1),-1)
-        return f,0.05+0.95*F.softplus(s)/math.log(2)
+        out = lambda b,w: (torch.baddbmm(pick(b),h,pick(w))*mask[:,:1]).transpose(0,1)
+        f = out(self.b3,self.w3)
+        if self.kind!="scaled": return f,None
+        return f,0.05+0.95*F.softplus(out(self.b_scale,self.w_scale))/math.log(2)
 
     def family_known(self,
         known:Tensor, # which labels there are, (N, n_vars)
