@@ -14,7 +14,7 @@ _where = {
     "CausalDiffAE": "model", "load_model": "files",
     "DiffSCM": "baselines.diffscm",
     "fit": "training",
-    "explore": "explore", "show_counterfactuals": "explore",
+    "explore": "explorer", "show_counterfactuals": "explorer",
 }
 __all__ = ["__version__", *_where]
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:   # the same for type checkers, which do not run code
     from .files import load_model as load_model
     from .baselines.diffscm import DiffSCM as DiffSCM
     from .training import fit as fit
-    from .explore import explore as explore, show_counterfactuals as show_counterfactuals
+    from .explorer import explore as explore, show_counterfactuals as show_counterfactuals
 
 
 def __getattr__(name):

@@ -31,7 +31,7 @@ from .step import *
 from .checkpoints import *
 from .training import *
 from .baselines.diffscm import *
-from .explore import *
+from .explorer import *
 from .cli import *
 
 # %% ../nbs/15_all.ipynb #c006

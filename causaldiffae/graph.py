@@ -317,9 +317,10 @@ class Action(NamedTuple):
 
 # %% ../nbs/00_graph.ipynb #c032
 def _plain(v):
-    "Columns of tables and arrays as what NumPy and PyTorch understand"
+    "Columns of tables and arrays as what NumPy and PyTorch understand; Python's floats keep their 64 bits"
     if isinstance(v,np.ma.MaskedArray): raise TypeError("a masked array")
     if torch.is_tensor(v): return v.detach()
+    if isinstance(v,(float,list,tuple)): return np.asarray(v)
     v = v.to_numpy() if hasattr(v,"to_numpy") else v
     return v.copy() if isinstance(v,np.ndarray) and not v.flags.writeable else v
 

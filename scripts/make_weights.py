@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 import torch
 import causaldiffae as cd
-from causaldiffae.data.morphomnist import build_morphomnist, cache_home, read_mnist, read_morpho_labels
+from causaldiffae.data.mnist import cache_home, read_mnist
+from causaldiffae.data.morphomnist import build_morphomnist, read_morpho_labels
 from causaldiffae.images import from_uint8
 
 SHIPPED = Path(__file__).resolve().parents[1]/"causaldiffae"/"weights"

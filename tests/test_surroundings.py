@@ -148,3 +148,19 @@ def test_categories_by_name():
     stages = CausalGraph.from_edges("stage->b",categories={"stage":[1,2,3,4]})
     assert parse_do({"stage":"2"},stages,1)[0].values.item()==1.
     with pytest.raises(ValueError,match="by its name"): parse_do({"stage":2},stages,1)
+
+
+def test_functions_stay_functions_when_everything_is_imported():
+    code = ("import causaldiffae.all, types, causaldiffae as cd\n"
+            "assert not [n for n in cd.__all__ if isinstance(getattr(cd,n),types.ModuleType)]")
+    subprocess.run([sys.executable,"-c",code],check=True)
+
+
+def test_floats_of_a_list_keep_their_64_bits():
+    g = cd.CausalGraph.from_edges("date->size")
+    dates = [[20240101.,1.],[20240102.,2.]]
+    data = cd.CausalDataset(g,torch.zeros(2,1,8,8),dates)
+    assert data.labels.tolist()==dates
+    for v in (20240101.,[20240101.,20240103.],(80.1,80.2)):
+        asked = parse_do({"date":v},g,2)[0]
+        assert asked.values.tolist()==(list(v) if isinstance(v,(list,tuple)) else [v,v])

@@ -232,7 +232,7 @@ def _from_table(table, graph):
 def _check_labels(labels, graph, N):
     "Labels as float64 (N, n_vars), or a ValueError"
     if hasattr(labels,"columns") and hasattr(labels,"iloc"): labels = _from_table(labels,graph)
-    try: y = torch.as_tensor(labels).detach()
+    try: y = torch.as_tensor(np.asarray(labels) if isinstance(labels,(list,tuple)) else labels).detach()
     except (TypeError,ValueError,RuntimeError) as e:
         raise refusal("labels","a tensor, array or table of numbers",f"{type(labels).__name__} ({e})") from None
     if y.dtype==torch.bool or y.is_complex(): raise refusal("labels","real numbers",y.dtype)
