@@ -317,10 +317,9 @@ class Action(NamedTuple):
 
 # %% ../nbs/00_graph.ipynb #c032
 def _plain(v):
-    "Columns of tables and arrays as what NumPy and PyTorch understand; Python's floats keep their 64 bits"
+    "Columns of tables and arrays as what NumPy and PyTorch understand"
     if isinstance(v,np.ma.MaskedArray): raise TypeError("a masked array")
     if torch.is_tensor(v): return v.detach()
-    if isinstance(v,(float,list,tuple)): return np.asarray(v)
     v = v.to_numpy() if hasattr(v,"to_numpy") else v
     return v.copy() if isinstance(v,np.ndarray) and not v.flags.writeable else v
 
@@ -355,7 +354,7 @@ def _positions(v, name, categories, n):
 def _numbers(v, name, n):
     "A number, or n of them, as float64 (n,)"
     of,expected = f"do[{name!r}]",f"a finite number or {n} of them, one per image"
-    try: t = torch.as_tensor(_plain(v))
+    try: t = torch.as_tensor(np.asarray(v) if isinstance(v,(float,list,tuple)) else _plain(v))
     except (TypeError,ValueError,RuntimeError,OverflowError): raise _refusal(of,expected,repr(v)) from None
     if t.dtype==torch.bool or t.is_complex(): raise _refusal(of,expected,f"dtype {t.dtype}")
     if t.shape not in ((),(n,)): raise _refusal(of,expected,f"shape {tuple(t.shape)}")

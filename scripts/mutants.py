@@ -1,0 +1,150 @@
+"""Break the package in many ways, one at a time, and see whether its tests notice: `python scripts/mutants.py`
+
+Each mutant changes one line of a module and the same line of the notebook that exports it, in a copy of the tree, and
+runs the tests named for that module until one fails: notebooks by nbdev_test, files of tests/ by pytest. It ends with
+the mutants that live, and with status 1 if more than one in twenty does. `--only step` runs those of one module,
+`--jobs 4` four at a time."""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# module → the tests that should notice, the quickest first
+TESTS = {
+    "graph": ["nbs/00_graph.ipynb","tests/test_surroundings.py"],
+    "scm": ["nbs/00b_scm.ipynb","tests/test_data.py"],
+    "data/core": ["nbs/01_data.ipynb","tests/test_surroundings.py"],
+    "schedule": ["nbs/02_schedule.ipynb","nbs/03a_sampling.ipynb"],
+    "sampling": ["nbs/03a_sampling.ipynb"],
+    "decoder": ["nbs/03b_decoder.ipynb","nbs/06_model.ipynb"],
+    "unet": ["nbs/03_unet.ipynb"],
+    "encoder": ["nbs/04_encoder.ipynb","tests/test_cause.py"],
+    "prior": ["nbs/05_prior.ipynb","tests/test_cause.py"],
+    "model": ["nbs/06_model.ipynb","tests/test_cause.py","tests/test_warnings.py"],
+    "step": ["nbs/06a_step.ipynb","nbs/06b_checkpoints.ipynb","nbs/07_training.ipynb"],
+    "checkpoints": ["nbs/06b_checkpoints.ipynb","nbs/07_training.ipynb"],
+    "training": ["nbs/07_training.ipynb","tests/test_warnings.py"],
+    "files": ["nbs/00d_files.ipynb","tests/test_surroundings.py"],
+}
+
+# module, what stands there, what the mutant says
+MUTANTS = [
+    ("graph",'self._ordered(nx.descendants(','self._ordered(nx.ancestors('),
+    ("graph",'for p in self._parents[v]]','for p in self._parents[v][:1]]'),
+    ("graph",'if arrow in ("->","→") else (b,a)','if arrow in ("->","→") else (a,b)'),
+    ("graph",'if not exact.isfinite().all(): raise','if False: raise'),
+    ("graph",'nx.lexicographical_topological_sort(self._nx,key=self.names.index)','self.names'),
+    ("scm",'if i in acts: v[name] = intervened(v[name],acts[i])','pass'),
+    ("scm",'return v+values if action.kind=="shift"','return values if action.kind=="shift"'),
+    ("data/core",'return 2*(y-lo).float()/(hi-lo).float()-1','return 2*(y-lo).float()/(hi-lo).float()'),
+    ("data/core",'lo[i],hi[i] = 0,k-1','lo[i],hi[i] = 0,k'),
+    ("schedule",'return a.sqrt()*x_0 + (1-a).sqrt()*eps','return a.sqrt()*x_0 + (1-a)*eps'),
+    ("schedule",'return a.sqrt()*eps - (1-a).sqrt()*x_0','return a.sqrt()*eps + (1-a).sqrt()*x_0'),
+    ("schedule",'return torch.where(t<0, 1.,','return torch.where(t<0, 0.9999,'),
+    ("schedule",'dtype=torch.float64)*1000/T','dtype=torch.float64)'),
+    ("schedule",'return a*x_t-b*out, b*x_t+a*out','return a*x_t-b*out, b*x_t-a*out'),
+    ("sampling",'mid = p+(phi[i+1]-phi[i])/(2*(phi[i]-phi[i-1]))*(p-p_last)','mid = p'),
+    ("sampling",'x = moved(x_last,(p_last+p)/2,phi[i-1],phi[i])','pass'),
+    ("sampling",'return torch.cat([x,below-moved(x,see(x,n),phi[n],phi[n-1])],1)','return torch.cat([x,0*x],1)'),
+    ("sampling",'x = a.sqrt()*x_0+(1-a).sqrt()*eps','x = a.sqrt()*x_0+(1-a).sqrt()*x'),
+    ("sampling",'last=round(self.start*schedule.T)-1','last=schedule.T-1'),
+    ("decoder",'x,generator)*self.schedule.T).long()','x,generator)*self.schedule.T/2).long()'),
+    ("decoder",'x,generator)<self.drop','x,generator)<0'),
+    ("decoder",'if hidden is not None: null = null|hidden','pass'),
+    ("decoder",'return guidance*with_z+(1-guidance)*without','return guidance*with_z-(1-guidance)*without'),
+    ("decoder",'return route.up(self.denoiser(z),x,self.schedule)',
+     'return route.up(self.denoiser(None),x,self.schedule)'),
+    ("unet",'return c if drop is None else torch.where(drop[:,None],self.null.to(c.dtype),c)','return c'),
+    ("unet",'return self.gain(e)[:,:,None,None]*x + self.out(','return self.out('),
+    ("encoder",'unflatten(1,parents.shape)*mask','unflatten(1,parents.shape)'),
+    ("encoder",'z = torch.where(self.number,z.mean(-1,keepdim=True),z)','pass'),
+    ("encoder",'for level in self.levels:','for level in [[i for l in self.levels for i in l]]:'),
+    ("encoder",'return torch.where(own,top,below)-logits','return torch.where(own,top,g)-logits'),
+    ("encoder",'z_level[:,k] = v if acts[i].kind=="set" else z_level[:,k]+v','z_level[:,k] = v'),
+    ("encoder",'return known&(known[:,self.parents]|(self.mask[...,0]==0)).all(-1)','return known'),
+    ("encoder",'return f,0.05+0.95*F.softplus(','return f,1+0*F.softplus('),
+    ("prior",'r = 2*math.log(prior_std)-logvar','r = math.log(prior_std)-logvar'),
+    ("prior",'return (kl_normal(z,logvar,mean,self.sigma)*known).flatten(1).sum(1)',
+     'return (kl_normal(z,logvar,mean,1.)*known).flatten(1).sum(1)'),
+    ("prior",'((z-f)/s,logvar-2*s.log())','((z-f)/s,logvar)'),
+    ("prior",'y[...,i] = z[...,i,:k].argmax(-1).to(y)','y[...,i] = z[...,i,:k].argmin(-1).to(y)'),
+    ("model",'return torch.where(whole,v,v.detach().lerp(v,0.01))','return v'),
+    ("model",'z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)','pass'),
+    ("model",'if known is not None: z = torch.where(known.isnan(),z,known)','pass'),
+    ("model",'follow = {d for v in done for d in graph.descendants(v)}-done','follow = set()'),
+    ("model",'total = simple+kl_weight*self.gamma*(kl_u+kl_z)','total = simple+self.gamma*(kl_u+kl_z)'),
+    ("model",'dict(mechanisms="additive",learn="reading")|config["options"]',
+     'dict(mechanisms="gumbel",learn="reading")|config["options"]'),
+    ("model",'those = [o._replace(values=o.values[own.to(o.values.device)]) for o in acts]',
+     'those = [o._replace(values=o.values[:1]) for o in acts]'),
+    ("step",'norm = run.procs.clip(list(run.model.parameters()),run.clip)',
+     'norm = run.procs.clip(list(run.model.parameters()),1e9)'),
+    ("step",'torch._foreach_lerp_(averaged,live,1-min(run.ema,(1+n)/(10+n)))','torch._foreach_lerp_(averaged,live,1.)'),
+    ("step",'return lambda step: min(1,(step+1)/(warmup+1))*fall()','return lambda step: fall()'),
+    ("step",'fall = lambda: 0.01+0.99*0.5*(1+math.cos(math.pi*min(1.,run.done())))','fall = lambda: 1.'),
+    ("step",'run.scaler.scale(part["total"]/run.accumulate).backward()','run.scaler.scale(part["total"]).backward()'),
+    ("step",'run.bad = torch.where(good|(run.bad>=0),run.bad,run.step)','pass'),
+    ("step",'known = ~labels.isnan().all(1)','known = ~labels.isnan().any(1)'),
+    ("checkpoints",'run.opt.load_state_dict(saved)','pass'),
+    ("checkpoints",'if was[k]!=v and k!="budget": raise','if False: raise'),
+    ("checkpoints",'if run.stop==signal.SIGINT: raise KeyboardInterrupt(where)','raise KeyboardInterrupt(where)'),
+    ("checkpoints",'valid = validation_loss(run.averaged.module,','valid = validation_loss(run.model,'),
+    ("training",'run.averaged.module.parameters()): p.copy_(q)','run.averaged.module.parameters()): pass'),
+    ("training",'if found: check_same(state["same"],same)','pass'),
+    ("training",'if hasattr(model,"prepare"): model.prepare(data)','pass'),
+    ("files",'os.replace(part,path)','shutil.copy(part,path)'),
+    ("files",'if not same: raise refusal("path","a file as it was saved"',
+     'if False: raise refusal("path","a file as it was saved"'),
+    ("files",'if k not in self.unknown_allowed and not v.isfinite().all():','if False:'),
+]
+
+def notebook_of(module):
+    "The notebook that exports a module"
+    for line in (ROOT/"causaldiffae"/f"{module}.py").read_text(encoding="utf-8").split("\n"):
+        if line.startswith("# %% ../"): return "nbs/"+line.split("nbs/")[1].split()[0]
+
+def replaced_once(path, before, after):
+    "Change the one place where `before` stands"
+    text = path.read_text(encoding="utf-8")
+    if text.count(before)!=1: raise SystemExit(f"{path.name}: {text.count(before)} places hold {before!r}, not one")
+    path.write_text(text.replace(before,after),encoding="utf-8")
+
+def lives(mutant):
+    "Name of the test that noticed, or None"
+    module,before,after = mutant
+    quoted = [json.dumps(v,ensure_ascii=False)[1:-1] for v in (before,after)]
+    with tempfile.TemporaryDirectory() as home:
+        tree = Path(home)/"tree"
+        kept = shutil.ignore_patterns(".git","__pycache__","_docs","_proc",".ipynb_checkpoints")
+        shutil.copytree(ROOT,tree,ignore=kept)
+        replaced_once(tree/"causaldiffae"/f"{module}.py",before,after)
+        replaced_once(tree/notebook_of(module),*quoted)
+        env = {**os.environ,"PYTHONPATH":str(tree),"OMP_NUM_THREADS":"1","PYTHONDONTWRITEBYTECODE":"1"}
+        for test in TESTS[module]:
+            run = ["nbdev_test","--path",test,"--n_workers","0"] if test.endswith("ipynb") else ["pytest","-xq",test]
+            if subprocess.run(run,cwd=tree,env=env,capture_output=True).returncode: return test
+    return None
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only",choices=TESTS)
+    p.add_argument("--jobs",type=int,default=2)
+    a = p.parse_args()
+    chosen,alive = [m for m in MUTANTS if a.only in (None,m[0])],[]
+    with ThreadPoolExecutor(a.jobs) as pool:
+        start = time.perf_counter()
+        for m,found in zip(chosen,pool.map(lives,chosen)):
+            print(f"{time.perf_counter()-start:6.0f} s  {found or 'LIVES':32}  {m[0]}: {m[1]}  →  {m[2]}",flush=True)
+            if not found: alive.append(m)
+    print(f"{len(chosen)-len(alive)} of {len(chosen)} mutants noticed")
+    sys.exit(len(alive)*20>len(chosen))
+
+if __name__=="__main__": main()
