@@ -285,9 +285,10 @@ def update(
     if run.often and run.bad>=0:
         wrong = [(k,v) for k,v in (("loss",terms["total"]),("gradient",norm)) if not v.isfinite()]
         complain(run,*(wrong or [("loss",math.nan)])[0])
-    if not run.often: run.opt.found_inf = (run.bad>=0).float()   # a fused optimiser leaves such a step out by itself
+    leave_out = not run.often and not run.scaler.is_enabled()   # GradScaler does it, too
+    if leave_out: run.opt.found_inf = (run.bad>=0).float()   # a fused optimiser leaves such a step out by itself
     run.scaler.step(run.opt)
-    if not run.often: del run.opt.found_inf
+    if leave_out: del run.opt.found_inf
     run.scaler.update()
     run.averaged.update_parameters(run.model)
     run.step += 1
