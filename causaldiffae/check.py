@@ -24,7 +24,7 @@ def described(
 def refusal(
     name:str,      # of the argument
     expected:str,  # what would have been right
-    got,           # what came: words, or the value itself by way of `described`
+    got,           # what came: words, or the value itself by way of described
 ) -> ValueError:   # to be raised
     "The one sentence in which the package refuses input"
     return ValueError(f"{name}: expected {expected}, got {got}")

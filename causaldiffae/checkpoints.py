@@ -84,7 +84,7 @@ class Progress:
 
 def log_csv(
     path, # file to write
-):        # callable for `fit`
+):        # callable for fit
     "The history as a table, written anew, whole, after each look at the validation images"
     done = [0]
     def log(run:Run):
@@ -99,14 +99,14 @@ def log_csv(
 
 def log_tensorboard(
     folder, # where its files go
-):          # callable for `fit`
+):          # callable for fit
     "The history in TensorBoard; ImportError where it is not installed"
     writer = need("torch.utils.tensorboard","dev","log_tensorboard").SummaryWriter(folder)
     return _log_each(lambda h: [writer.add_scalar(k,v,h["step"]) for k,v in h.items()],writer.flush)
 
 def log_trackio(
     project:str, # its name
-):               # callable for `fit`
+):               # callable for fit
     "The history in trackio; ImportError where it is not installed"
     trackio = need("trackio","dev","log_trackio")
     trackio.init(project=project)
@@ -232,7 +232,7 @@ def _tensors(run):
     return t
 
 def read_checkpoint(
-    path,   # a file that `fit` has written
+    path,   # a file that fit has written
 ) -> tuple: # (tensors, state)
     "A checkpoint's content; ValueError where it is none"
     tensors,state,_ = _read(path)

@@ -40,7 +40,7 @@ denoisers = Registry("net","causaldiffae.denoisers",unet=UNet)
 class Decoder(nn.Module):
     "A denoiser and its noise schedule (Ho et al. 2020), with a null token (Ho & Salimans 2022)"
     def __init__(self,
-        net:nn.Module,          # (x_t, t, z, drop) → prediction, as `Denoises` says
+        net:nn.Module,          # (x_t, t, z, drop) → prediction, as Denoises says
         schedule:NoiseSchedule, # ᾱ, and what the prediction means
         drop:float=0.1,         # probability that training shows the null token instead of `z`
     ):

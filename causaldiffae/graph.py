@@ -180,7 +180,7 @@ class CausalGraph(Dag):
 
 # %% ../nbs/00_graph.ipynb #c011
 def read_edges(
-    edges,  # as `CausalGraph.from_edges` takes it
+    edges,  # as CausalGraph.from_edges takes it
 ) -> tuple: # names in order of appearance, pairs (cause, effect)
     "Arrows out of text, a networkx.DiGraph or pairs; ValueError for anything else"
     if isinstance(edges,str): return read_dot(edges) if _dot.match(edges) else read_text(edges)

@@ -38,7 +38,7 @@ class Counterfactuals(Protocol):
     image_shape:tuple
     def counterfactual(self,
         x:Tensor, # images in [-1,1], (N, C, H, W)
-        do:Any,   # intervention, raw units, as `parse_do` takes it
+        do:Any,   # intervention, raw units, as parse_do takes it
     ) -> Tensor: ... # images, like `x`
 
 @runtime_checkable

@@ -29,7 +29,7 @@ def warn_outside(
     graph:CausalGraph, # variables and what follows from them
     seen:Tensor,       # lowest and highest label of the training, (2, n_vars); nan: unknown
     y:Tensor,          # labels under the intervention, raw units, (N, n_vars)
-    acts:list,         # the intervention, as `parse_do` gives it
+    acts:list,         # the intervention, as parse_do gives it
 ):
     "Warn where a variable that is set, or one that follows from it, leaves the range seen in training"
     done = {graph.names[a.index] for a in acts}
@@ -378,7 +378,7 @@ class CausalSampler(CausalSteps):
     @torch.no_grad()
     def counterfactual(self,
         x:Tensor,                  # images in [-1,1], (N, C, H, W)
-        do=None,                   # `{"light": 80.}`, as `parse_do` takes it; raw units
+        do=None,                   # `{"light": 80.}`, as parse_do takes it; raw units
         *,
         labels=None,               # what is known of them, (N, n_vars); nan: read it
         samples:int=None,          # answers to each, with what is uncertain drawn

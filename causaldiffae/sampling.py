@@ -60,7 +60,7 @@ def adams(
     denoiser,               # function (x_t, t) → the network's output, t integer (N,)
     x:Tensor,               # images at the first timestep, (N, C, H, W)
     schedule:NoiseSchedule, # ᾱ, and what the output means
-    timesteps:Tensor,       # the times to visit, as for `ddim`, (steps+1,)
+    timesteps:Tensor,       # the times to visit, as for ddim, (steps+1,)
 ) -> Tensor:                # images at the last timestep, like `x`
     """Two-step Adams–Bashforth in φ, each step corrected by the next call
     (PNDM: Liu et al. 2022; UniPC: Zhao et al. 2023); its first step is DDIM's"""
@@ -80,7 +80,7 @@ def exact(
     denoiser,               # function (x_t, t) → the network's output, t integer (N,)
     x:Tensor,               # images (N, C, H, W); or x_T and its mismatch (N, 2C, H, W)
     schedule:NoiseSchedule, # ᾱ, and what the output means
-    timesteps:Tensor,       # the times to visit, as for `ddim`, (steps+1,)
+    timesteps:Tensor,       # the times to visit, as for ddim, (steps+1,)
     damping:float=3.,       # a swing between the two images shrinks to exp(-damping)
 ) -> Tensor:                # x_T and its mismatch (N, 2C, H, W); or images (N, C, H, W)
     """Follow a map that can be undone exactly: BDIA (Zhang et al. 2023)
@@ -109,7 +109,7 @@ def exact(
 @dataclass(frozen=True)
 class Solver:
     "A map between image and noise, and how many images it keeps at the noisy end"
-    follow:Callable  # (denoiser, x, schedule, timesteps) → images, as `ddim`
+    follow:Callable  # (denoiser, x, schedule, timesteps) → images, as ddim
     images:int = 1   # 2: x_T has twice the channels
 
 solvers = Registry("solver","causaldiffae.solvers",

@@ -307,7 +307,7 @@ def tell_time(
 
 def take_step(
     run:Run, # in which `loss`, `opt`, `averaged`, `rates` and `scaler` are set
-    parts,   # iterator over batches, as `batches` gives them
+    parts,   # iterator over batches, as batches gives them
 ):
     "One step of training; FloatingPointError where loss or gradient is no number, before it touches the weights"
     update(run,gradients(run,parts))

@@ -32,7 +32,7 @@ from .step import (Processes, Run, StepSampler, _Loss, average_into, batches, ch
 
 # %% ../nbs/07_training.ipynb #c006
 def check_options(
-    model, data, # as for `fit`
+    model, data, # as for fit
     budgets:dict, # minutes, epochs and steps; exactly one must be given
     **given,      # the other numbers
 ) -> dict:        # all of them as Python's own numbers
@@ -52,7 +52,7 @@ def check_options(
     return options
 
 def begin(
-    model, data, options:dict, precision, compile, checkpoint, resume, # as for `fit`
+    model, data, options:dict, precision, compile, checkpoint, resume, # as for fit
 ) -> tuple: # the Run, iterator over its batches, its Checkpoint and Validate
     "All that is needed for the first step, or for the next one of a run that goes on"
     procs,o = Processes(),options
@@ -138,7 +138,7 @@ def fit(
     seed:int=0,               # of everything random in the run
     progress:bool=True,       # a bar, or lines where nobody looks
     log=None,                 # file for the history, in CSV
-    callbacks=(),             # called with the `Run` after each step
+    callbacks=(),             # called with the Run after each step
 ) -> list:                    # a dict for each validation: step, minutes, terms, "valid_" terms
     """Train `model` on `data.train`; at the end, and when interrupted, it holds the averaged weights.
     ValueError for bad arguments, before any work; FloatingPointError when a loss is no number"""

@@ -134,7 +134,7 @@ class Truth(NamedTuple):
 class Split:
     "Some rows of a data set: `train`, `valid` or `test`"
     def __init__(self,
-        data:'CausalDataset', # these are rows of it
+        data,                 # the CausalDataset whose rows these are
         index:Tensor,         # rows of `data`, int64 (n,)
         name:str="",          # for printing and errors
     ): self.data,self.index,self.name = data,index,name
