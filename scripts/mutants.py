@@ -26,12 +26,12 @@ TESTS = {
     "sampling": ["nbs/03a_sampling.ipynb"],
     "decoder": ["nbs/03b_decoder.ipynb","nbs/06_model.ipynb"],
     "unet": ["nbs/03_unet.ipynb"],
-    "encoder": ["nbs/04_encoder.ipynb","tests/test_cause.py"],
+    "encoder": ["nbs/04_encoder.ipynb","tests/test_recipe.py","tests/test_cause.py"],
     "prior": ["nbs/05_prior.ipynb","tests/test_cause.py"],
-    "model": ["nbs/06_model.ipynb","tests/test_cause.py","tests/test_warnings.py"],
+    "model": ["tests/test_recipe.py","nbs/06_model.ipynb","tests/test_cause.py","tests/test_warnings.py"],
     "step": ["nbs/06a_step.ipynb","nbs/06b_checkpoints.ipynb","nbs/07_training.ipynb"],
-    "checkpoints": ["nbs/06b_checkpoints.ipynb","nbs/07_training.ipynb"],
-    "training": ["nbs/07_training.ipynb","tests/test_warnings.py"],
+    "checkpoints": ["tests/test_recipe.py","nbs/06b_checkpoints.ipynb","nbs/07_training.ipynb"],
+    "training": ["tests/test_recipe.py","nbs/07_training.ipynb","tests/test_warnings.py"],
     "files": ["nbs/00d_files.ipynb","tests/test_surroundings.py"],
 }
 
