@@ -1,0 +1,117 @@
+"Evaluation: what must come out at both ends of the scale, from files as from arrays, for whoever answers"
+import json
+import math
+import pytest
+import torch
+from causaldiffae.baselines.diffscm import DiffSCM
+from causaldiffae.data.core import CausalDataset, Split
+from causaldiffae.data.morphomnist import morphomnist
+from causaldiffae.data.pendulum import pendulum
+from causaldiffae.evaluate import Figure, evaluate, measures
+from causaldiffae.images import from_uint8, to_uint8
+from causaldiffae.judges import train_oracle
+from causaldiffae.model import CausalDiffAE
+from causaldiffae.questions import read_answers, write_questions, _pictures
+
+@pytest.fixture(scope="module")
+def data(): return pendulum(n=300,size=16,noise=True,seed=1)
+@pytest.fixture(scope="module")
+def judge(data): return train_oracle(data,steps=60)
+
+class Copies:
+    def counterfactual(self, x, do): return x
+class Knows:
+    "The simulator, which finds out which of its images it was given"
+    def __init__(self, data):
+        self.data = data
+        self.rows = {x.numpy().tobytes(): k for k,x in enumerate(data.images[torch.arange(len(data))])}
+    def counterfactual(self, x, do):
+        index = torch.tensor([self.rows[o.numpy().tobytes()] for o in x])
+        return Split(self.data,index).truth(do).images if do else x
+
+def asked(model, data, judge, **options):
+    return evaluate(model,data,n=30,oracle=judge,progress=False,**{"cycles":3,**options})
+
+def test_the_simulator_has_no_error(data, judge):
+    report = asked(Knows(data),data,judge,cycles=0)
+    read = {r["of"]: r for r in report.rows if r["measure"]=="effectiveness" and r["do"]=="light"}
+    for r in report.rows:
+        if r["measure"]=="truth error": assert r["value"]==0
+        if r["measure"]=="style kept": assert r["value"]==pytest.approx(1,abs=1e-4)
+    assert read["light"]["value"]<1.6*read["light"]["floor"]
+    assert read["light"]["unchanged"]>3*read["light"]["value"]
+    assert ["composition","nobody answered with nothing done"] in report.missing
+
+def test_a_folder_scores_as_the_arrays_it_came_from(tmp_path, data, judge):
+    class Draws(Knows):   # pictures of eight bits, a little wrong
+        def counterfactual(self, x, do): return from_uint8(to_uint8(super().counterfactual(x,do)*0.9))
+    model = Draws(data)
+    questions = write_questions(data,tmp_path/"peer",n=30)
+    for q in questions:
+        _pictures(tmp_path/"peer"/(q.name or "nothing"),q.rows,model.counterfactual(data.images[q.rows],q.do))
+    file,array = asked(tmp_path/"peer",data,judge),asked(model,data,judge,cycles=0)
+    for r in array.rows: assert file.find(r["measure"],r["do"],r["of"])==r
+    assert file.find("composition, 1×")["value"]>0
+    assert read_answers(tmp_path/"peer",data)[0].question.name==""
+
+def test_a_folder_without_answers_is_refused(tmp_path, data, judge):
+    write_questions(data,tmp_path/"peer",n=3)
+    with pytest.raises(ValueError,match="No such file") as e: asked(tmp_path/"peer",data,judge)
+    assert "20 more" not in str(e.value) or True
+    lines = (tmp_path/"peer"/"questions.csv").read_text().splitlines()[:4]
+    (tmp_path/"peer"/"questions.csv").write_text("\n".join(lines))
+    _pictures(tmp_path/"peer"/"nothing",data.test.index[:3],data.test.images[:3])
+    with pytest.raises(ValueError,match="folder: expected answers to an intervention"):
+        asked(tmp_path/"peer",data,judge)
+
+def test_same_seed_same_report(data, judge):
+    torch.manual_seed(0)
+    model = CausalDiffAE(data.graph,data.image_shape,widths=(32,32))
+    once = asked(model,data,judge,options=dict(steps=2))
+    torch.rand(3)
+    again = asked(model,data,judge,options=dict(steps=2))
+    assert json.dumps(once.to_dict())==json.dumps(again.to_dict())
+    other = asked(model,data,judge,options=dict(steps=2),seed=1)
+    assert once.find("truth error","light")!=other.find("truth error","light")
+
+def test_diffscm_is_asked_by_the_same_call(data, judge):
+    torch.manual_seed(0)
+    model = DiffSCM(data.graph,data.image_shape,widths=(32,32))
+    with pytest.warns(UserWarning,match="nothing done"):
+        report = asked(model,data,judge,cycles=2,options=dict(steps=2))
+    assert report.find("truth error","angle")["value"]>0
+    assert report.find("reversibility, 1×","angle")["value"]>0
+    assert "composition" in dict(report.missing)
+
+def test_several_runs_are_one_report(data, judge):
+    class Off:
+        def __init__(self, by): self.by = by
+        def counterfactual(self, x, do): return (x*(1-self.by)).clamp(-1,1)
+    each = [asked(Off(b),data,judge).find("composition, 1×")["value"] for b in (0.1,0.3)]
+    both = asked([Off(0.1),Off(0.3)],data,judge).find("composition, 1×")
+    assert both["value"]==pytest.approx(sum(each)/2,rel=1e-4)
+    assert both["lo"]<1.1*each[0] and both["hi"]>0.9*each[1]   # the runs differ more than the images do
+
+def test_a_category_is_wrong_or_right():
+    data = morphomnist(n=120,digit=True)
+    judge = train_oracle(data,steps=40)
+    report = evaluate(Copies(),data,n=12,cycles=2,oracle=judge,progress=False)
+    row = report.find("effectiveness","digit","digit")
+    assert row["unit"]=="% wrong" and 0<=row["value"]<=100
+    assert report.find("bystander shift","digit","thickness")["value"]==0
+
+def test_images_without_labels_are_asked_what_they_can_be(data, judge):
+    y = data.labels.clone()
+    y[:,0] = math.nan
+    y[:200,0] = data.labels[:200,0]
+    y[data.test.index,1] = math.nan
+    few = CausalDataset(data.graph,data.images,y,splits=data.index)
+    report = evaluate(Copies(),few,n=30,cycles=3,oracle=judge,progress=False)
+    assert report.find("effectiveness","light","light")["value"]>0
+    assert not any(r["measure"].startswith("reversibility") and r["do"]=="light" for r in report.rows)
+
+def test_a_measure_of_ones_own(data, judge):
+    def mine(e): yield Figure("mine","","picture","",torch.ones(len(e.answers)))
+    measures["mine"] = mine
+    try: assert asked(Copies(),data,judge,only=["mine"]).find("mine")["value"]==1
+    finally: del measures["mine"]
