@@ -73,7 +73,8 @@ def regressor_for(
 ):                 # an estimator of scikit-learn
     "An untrained regressor; LASSO predicts a category as columns of 0 and 1"
     if kind=="lasso":
-        return need("sklearn.linear_model","data","DCI").Lasso(alpha=0.02,max_iter=20_000)
+        lasso = need("sklearn.linear_model","data","DCI").Lasso
+        return lasso(alpha=0.02,max_iter=20_000)
     ensemble = need("sklearn.ensemble","data","DCI")
     name = {"trees":"GradientBoosting","forest":"RandomForest"}[kind]
     model = getattr(ensemble,name+("Classifier" if category else "Regressor"))
@@ -115,6 +116,7 @@ def importances(
         guess = values[out.argmax(1)] if category else out[:,0]
     return used/(used.sum() or 1),explained(y[test],guess,category)
 
+# %% ../nbs/11a_representation.ipynb #c019
 def dci(
     codes,                   # (N, k), or blocks (N, n_vars, d)
     factors,                 # raw units, nan unknown, (N, m)
@@ -135,7 +137,7 @@ def dci(
     informed = float(np.mean([i for _,i in found]))
     return DCI(disentanglement(R),disentanglement(R.T),informed,R)
 
-# %% ../nbs/11a_representation.ipynb #c024
+# %% ../nbs/11a_representation.ipynb #c025
 def binned(
     x,            # numbers, (N,)
     bins:int=20,  # kept as they are where there are no more values than this
@@ -184,10 +186,11 @@ def information(
     bins = check_number("bins",bins,2,whole=True)
     out = np.zeros((c.shape[1],f.shape[1]))
     for j,y in enumerate(f.T):
-        target = np.unique(y,return_inverse=True)[1] if j in categories else binned(y,bins)
+        category = j in categories
+        target = np.unique(y,return_inverse=True)[1] if category else binned(y,bins)
         for i in range(c.shape[1]):
             single = c.shape[2]==1
-            x = c[:,i,0] if single else reading(c[:,i],y,j in categories)
+            x = c[:,i,0] if single else reading(c[:,i],y,category)
             many = len(np.unique(x))>bins
             nats = (neighbour_information(x,target,seed) if by=="knn" and many
                     else discrete_information(binned(x,bins),target))
@@ -202,9 +205,9 @@ def neighbour_information(
     "I(x; target) by the ten nearest neighbours (Ross 2014), as InfoMEC measures it"
     measure = need("sklearn.feature_selection","data","InfoMEC").mutual_info_classif
     x = _standard(x[:,None])
-    return float(measure(x,target,discrete_features=False,n_neighbors=10,random_state=seed)[0])
+    return float(measure(x,target,n_neighbors=10,random_state=seed)[0])
 
-# %% ../nbs/11a_representation.ipynb #c028
+# %% ../nbs/11a_representation.ipynb #c029
 def top_gap(
     matrix,    # code i and factor j, (k, m)
 ) -> float:    # mean over factors
@@ -242,7 +245,7 @@ def sap(
     return top_gap(np.array([[score(c[:,i],j) for j in range(f.shape[1])]
                              for i in range(c.shape[1])]))
 
-# %% ../nbs/11a_representation.ipynb #c030
+# %% ../nbs/11a_representation.ipynb #c031
 def correlation(
     x, y,        # columns, (N, d) and (N, e)
 ) -> float:      # 0 … 1
@@ -251,7 +254,8 @@ def correlation(
         u,s,_ = np.linalg.svd(_standard(v),full_matrices=False)
         return u[:,s>1e-8*max(s.max(),1e-300)]
     both = directions(x).T@directions(y)
-    return float(min(1.,np.linalg.svd(both,compute_uv=False).max())) if both.size else 0.
+    if not both.size: return 0.
+    return float(min(1.,np.linalg.svd(both,compute_uv=False).max()))
 
 def mcc(
     codes,           # (N, k), or blocks (N, n_vars, d)
@@ -261,18 +265,20 @@ def mcc(
     "Mean correlation coefficient, best assignment (Khemakhem et al. 2020)"
     assign = need("scipy.optimize","data","MCC").linear_sum_assignment
     c,f,categories = _inputs(codes,factors,categorical)
-    column = lambda j: ((f[:,[j]]==np.unique(f[:,j]))*1. if j in categories else f[:,[j]])
+    def column(j):
+        y = f[:,[j]]
+        return (y==np.unique(y))*1. if j in categories else y
     R = np.array([[correlation(c[:,i],column(j)) for j in range(f.shape[1])]
                   for i in range(c.shape[1])])
     i,j = assign(R,maximize=True)
     return float(R[i,j].sum()/f.shape[1])
 
-# %% ../nbs/11a_representation.ipynb #c034
+# %% ../nbs/11a_representation.ipynb #c035
 class InfoMEC(NamedTuple):
     "Three scores and what they were computed from"
     modularity: float     # does a code know of one factor only?
     explicitness: float   # can a linear reader get at it?
-    compactness: float    # is a factor known to one code only? nan with fewer than two codes on
+    compactness: float    # is a factor known to one code only? nan if fewer than two are on
     nmi: np.ndarray       # information per entropy, all codes, (n_vars, m)
 
 def concentration(
@@ -315,7 +321,7 @@ def infomec(
     modular = concentration(nmi[on]) if on.any() else 0.
     return InfoMEC(modular,float(np.mean(explicit)),compact,nmi)
 
-# %% ../nbs/11a_representation.ipynb #c039
+# %% ../nbs/11a_representation.ipynb #c040
 def irs(
     codes,               # (N, k), or blocks (N, n_vars, d)
     factors,             # raw units, nan unknown, (N, m)
@@ -323,7 +329,7 @@ def irs(
     bins:int=20,         # for numbers with more values than this
     quantile:float=0.99, # of distances; 1 is the largest
 ) -> float:              # 0 … 1
-    "Interventional robustness score (Suter et al. 2019, eq. 5), best factor of each code"
+    "Interventional robustness score, each code with its best factor (Suter et al. 2019)"
     c,f,categories = _inputs(codes,factors,categorical)
     check_number("quantile",quantile,0,1)
     def distance(rows):                                   # from their mean, (k,)
@@ -339,14 +345,15 @@ def irs(
     robust = np.maximum(0,1-held[used]/widest[used,None]).max(1)
     return float(np.average(robust,weights=widest[used]))
 
-# %% ../nbs/11a_representation.ipynb #c043
+# %% ../nbs/11a_representation.ipynb #c044
 def active_units(
     mean,                 # means of codes over images, (N, k) or (N, n_vars, d)
     threshold:float=0.01, # variance over images, in squared units of the code
 ) -> np.ndarray:          # bool, (k,) or (n_vars, d); its sum is how many
     "Units whose mean moves (Burda et al. 2016, section 5.3)"
     mean = _array("mean",mean)
-    if mean.ndim not in (2,3): raise refusal("mean","(N, k) or (N, n_vars, d)",described(mean))
+    if mean.ndim not in (2,3):
+        raise refusal("mean","(N, k) or (N, n_vars, d)",described(mean))
     return mean.var(0)>check_number("threshold",threshold,0)
 
 def sampled(
@@ -361,7 +368,7 @@ def sampled(
     eps = np.random.default_rng(seed).standard_normal(mean.shape)
     return mean+np.exp(logvar/2)*eps
 
-# %% ../nbs/11a_representation.ipynb #c048
+# %% ../nbs/11a_representation.ipynb #c049
 def representation_scores(
     codes,           # (N, k), or blocks (N, n_vars, d)
     factors,         # raw units, nan unknown, (N, m)
@@ -374,5 +381,5 @@ def representation_scores(
              for k,v in zip("DCI",dci(*given,regressor=r,seed=seed)[:3])}
     found.update(IRS=irs(*given),MCC=mcc(*given),SAP=sap(*given),MIG=mig(*given))
     info = infomec(*given,seed=seed)
-    found.update({"InfoM":info.modularity,"InfoE":info.explicitness,"InfoC":info.compactness})
+    found.update(InfoM=info.modularity,InfoE=info.explicitness,InfoC=info.compactness)
     return found
