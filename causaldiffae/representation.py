@@ -298,7 +298,7 @@ def predictable(
     if not category: return correlation(x,y[:,None])**2
     linear = need("sklearn.linear_model","data","InfoMEC")
     values,at = np.unique(y,return_inverse=True)
-    model = linear.LogisticRegression(C=np.inf,max_iter=300).fit(x,at)
+    model = linear.LogisticRegression(C=np.inf,tol=1e-6,max_iter=2000).fit(x,at)
     p = model.predict_proba(x)[np.arange(len(at)),at]
     loss = -np.log(np.maximum(p,1e-300)).mean()
     return max(0.,1-loss/discrete_information(at,at))

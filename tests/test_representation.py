@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from causaldiffae.representation import (
-    active_units, binned, concentration, dci, discrete_information, disentanglement, infomec, information, irs, mcc, mig,
-    representation_scores, sampled, sap,
+    active_units, binned, concentration, dci, discrete_information, disentanglement, infomec, information, irs, mcc,
+    mig, representation_scores, sampled, sap,
 )
 
 def entropy_of_shares(numbers, base):
@@ -97,6 +97,25 @@ def test_infomec_is_the_papers(world):
     x = np.column_stack([codes,np.ones(len(codes))])
     share = [1-((x@np.linalg.lstsq(x,f,rcond=None)[0]-f)**2).sum()/((f-f.mean())**2).sum() for f in factors.T]
     assert r.explicitness==pytest.approx(np.mean(share),abs=1e-6)
+
+def test_explicitness_of_a_category(world):
+    "The loss of the best softmax of a linear map, found by another optimiser, over the entropy"
+    from scipy.optimize import minimize
+    factors,codes = world
+    x = np.column_stack([(codes-codes.mean(0))/np.where(codes.std(0)>0,codes.std(0),1),np.ones(len(codes))])
+    share = []
+    for f in factors.T:
+        at = np.unique(f,return_inverse=True)[1]
+        def loss(w, at=at):
+            logits = x@w.reshape(x.shape[1],-1)
+            logits -= logits.max(1,keepdims=True)
+            p = np.exp(logits)/np.exp(logits).sum(1,keepdims=True)
+            slope = p.copy()
+            slope[np.arange(len(at)),at] -= 1
+            return -np.log(p[np.arange(len(at)),at]).mean(),(x.T@slope/len(at)).ravel()
+        best = minimize(loss,np.zeros(x.shape[1]*4),jac=True,method="BFGS",options=dict(maxiter=2000,gtol=1e-7)).fun
+        share.append(1-best/counted_information(at.tolist(),at.tolist()))
+    assert infomec(codes,factors,(0,1,2)).explicitness==pytest.approx(np.mean(share),abs=1e-6)
 
 def test_infomec_measures_as_its_authors(world):
     "Ten neighbours of a standardised code, over the entropy of the factor"
