@@ -33,6 +33,7 @@ from .metrics import frechet_distance, inside, kernel_distance, kl_gaussians
 from .metrics import label_error, style_kept
 from .model import CausalReader
 from .questions import Answer, Respondent, answered, questions, read_answers
+from .representation import dci
 
 # %% ../nbs/12b_evaluate.ipynb #c006
 class Figure(NamedTuple):
@@ -256,7 +257,7 @@ def coverages(e:Evidence):
 measures = Registry("measure","causaldiffae.measures",**{
     "truth error":truth_errors,"causes":causes,"effectiveness":effectiveness,
     "composition":composition,"reversibility":reversibility,"minimality":minimality,
-    "realism":realism,"coverage":coverages})
+    "realism":realism,"coverage":coverages,"representation":representation})
 
 # %% ../nbs/12b_evaluate.ipynb #c021
 columns = ("measure","do","of","unit","value","lo","hi","unchanged","floor","n")
