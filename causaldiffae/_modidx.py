@@ -978,6 +978,7 @@ d = { 'settings': { 'branch': 'main',
                                    'causaldiffae.unet.UNet.forward': ('unet.html#unet.forward', 'causaldiffae/unet.py'),
                                    'causaldiffae.unet._norm': ('unet.html#_norm', 'causaldiffae/unet.py'),
                                    'causaldiffae.unet._sizes': ('unet.html#_sizes', 'causaldiffae/unet.py'),
+                                   'causaldiffae.unet._zeroed': ('unet.html#_zeroed', 'causaldiffae/unet.py'),
                                    'causaldiffae.unet.check_widths': ('unet.html#check_widths', 'causaldiffae/unet.py'),
                                    'causaldiffae.unet.fourier_features': ('unet.html#fourier_features', 'causaldiffae/unet.py'),
                                    'causaldiffae.unet.time_features': ('unet.html#time_features', 'causaldiffae/unet.py')}}}

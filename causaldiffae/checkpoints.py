@@ -231,6 +231,7 @@ def _tensors(run):
         t |= {f"opt.{i}.{k}": v for k,v in run.opt.state[p].items()}
     return t
 
+# %% ../nbs/06b_checkpoints.ipynb #x010b
 def read_checkpoint(
     path,   # a file that fit has written
 ) -> tuple: # (tensors, state)

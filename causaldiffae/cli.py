@@ -154,6 +154,7 @@ def read_images(
     if not len(images): raise refusal("IMAGES",f"at least one image in {path}","none")
     return images,names
 
+# %% ../nbs/14_cli.ipynb #x012b
 # Pillow's kinds of 8-bit pictures, and how many channels they have
 _modes = {"1":1,"L":1,"LA":2,"P":3,"RGB":3,"RGBA":4}
 _kinds = {1:"grey",2:"grey and transparency",3:"RGB",4:"RGB and transparency"}
@@ -336,27 +337,13 @@ def causaldiffae_train(
     if checkpoint.exists() and not resume:
         raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
     _positive(n=n,size=size)
-    budget = {k: v for k, v in dict(minutes=minutes, steps=steps, epochs=epochs).items() if v is not None} or dict(
-        minutes=5.0
-    )
+    budget = dict(minutes=minutes,steps=steps,epochs=epochs)
+    budget = {k: v for k,v in budget.items() if v is not None} or dict(minutes=5.)
     first = Processes().rank==0   # of several processes one speaks and writes
-    common = dict(
-        n=n,
-        size=size,
-        labelled=labelled,
-        root=root,
-        seed=seed,
-        digit=digit or None,
-        source="download" if download else None,
-    )
-    folder = dict(
-        graph=graph,
-        labels=labels,
-        categories=categories,
-        channels=channels,
-        fit_images=fit_images,
-        unlabelled=unlabelled,
-    )
+    common = dict(n=n,size=size,labelled=labelled,root=root,seed=seed,
+                  digit=digit or None,source="download" if download else None)
+    folder = dict(graph=graph,labels=labels,categories=categories,
+                  channels=channels,fit_images=fit_images,unlabelled=unlabelled)
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()):
         data = _training_data(data,common,folder,data_options)
     torch.manual_seed(seed)
@@ -465,6 +452,7 @@ def _demo_page(picture, numbers, notes):
     return _page.format(alt=e("; ".join(notes)),picture=base64.b64encode(picture).decode(),table=table,
                         notes="<br>".join(map(e,notes)))
 
+# %% ../nbs/14_cli.ipynb #x028b
 def _demo_folder(out):
     "The folder that the demonstration writes to"
     if out.exists() and not out.is_dir(): raise refusal("--out","a folder",f"the file {out}")

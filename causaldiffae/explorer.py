@@ -203,11 +203,8 @@ class Explorer:
             raise refusal("model","one with graph, image_shape and counterfactual(x, do)",type(model).__name__)
         x = _batch(x,"x")
         if len(x)!=1: raise refusal("x","one image, (C, H, W) or (1, C, H, W)",f"{len(x)} of them")
-        self.model, self.x, self.size = (
-            model,
-            check_images(x, model.image_shape, "x"),
-            check_number("size", size, 16, whole=True),
-        )
+        self.model,self.x = model,check_images(x,model.image_shape,"x")
+        self.size = check_number("size",size,16,whole=True)
         self._ask,self._span,self._quiet = Asked(model,self.x),spans(model,ranges),False
         steps,guidance = check_number("steps",steps,1,whole=True),check_number("guidance",guidance,0,10)
         c = self._controls = _Controls(model.graph,self._span,steps,guidance,_most_steps(model))
@@ -217,8 +214,7 @@ class Explorer:
         c.omega.layout.display = "" if self._ask.guided else "none"
         for n in model.graph.names:
             self.sliders[n].observe(lambda change,n=n: self._moved(n),"value")
-            self.toggles[n].observe(self._answer,"value")
-        for w in (self.omega,self.steps): w.observe(self._answer,"value")
+        for w in (*self.toggles.values(),self.omega,self.steps): w.observe(self._answer,"value")
         self.reset.on_click(self._restart)
         self._answer()
 
@@ -292,6 +288,7 @@ def _show(e, do, said):
         e._graph.value = _diagram(e.model.graph,do)
     e._status.value = "; ".join([f"answered in {e.ms:.0f} ms",*said])
 
+# %% ../nbs/13_explore.ipynb #x016b
 def explorer_figure(
     e:Explorer, # in any state
 ):              # matplotlib figure: pictures, graph, and a line for each variable

@@ -296,6 +296,7 @@ def update(
     for k,v in terms.items(): run.recent[k] = run.recent.get(k,0)+v
     run.since += 1
 
+# %% ../nbs/06a_step.ipynb #x023b
 def tell_time(
     run:Run, # after a step
 ):

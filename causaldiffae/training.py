@@ -51,6 +51,7 @@ def check_options(
     if len(data.train)<1: raise refusal("data","at least one training image","none")
     return options
 
+# %% ../nbs/07_training.ipynb #x006b
 def begin(
     model, data, options:dict, precision, compile, checkpoint, resume, # as for fit
 ) -> tuple: # the Run, iterator over its batches, its Checkpoint and Validate

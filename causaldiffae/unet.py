@@ -33,6 +33,12 @@ def fourier_features(
 # %% ../nbs/03_unet.ipynb #c010
 def _norm(c): return nn.GroupNorm(max(1,c//16), c)
 
+def _zeroed(layer):
+    "The layer with all its weights at zero, so that at first it adds nothing"
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
 class Block(nn.Module):
     "Residual block with scale-and-shift conditioning (Dhariwal & Nichol 2021)"
     def __init__(self,
@@ -42,11 +48,9 @@ class Block(nn.Module):
     ):
         super().__init__()
         self.norm1,self.conv1 = _norm(ni),nn.Conv2d(ni,no,3,padding=1)
-        self.norm2,self.conv2 = _norm(no),nn.Conv2d(no,no,3,padding=1)
+        self.norm2,self.conv2 = _norm(no),_zeroed(nn.Conv2d(no,no,3,padding=1))
         self.cond = nn.Linear(emb,2*no)
         self.skip = nn.Conv2d(ni,no,1) if ni!=no else nn.Identity()
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
 
     def forward(self,
         x:Tensor, # features, (N, ni, H, W)
@@ -64,9 +68,8 @@ class Attention(nn.Module):
         head:int=32, # channels of one head
     ):
         super().__init__()
-        self.norm,self.qkv,self.out,self.heads = _norm(c),nn.Conv2d(c,3*c,1),nn.Conv2d(c,c,1),max(1,c//head)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.norm,self.heads = _norm(c),max(1,c//head)
+        self.qkv,self.out = nn.Conv2d(c,3*c,1),_zeroed(nn.Conv2d(c,c,1))
 
     def forward(self,
         x:Tensor, # features, (N, c, H, W)
@@ -84,11 +87,9 @@ class Around(nn.Module):
         emb:int, # size of the conditioning vector
     ):
         super().__init__()
-        self.gain = nn.Linear(emb,n)
-        self.near,self.cond,self.out = nn.Conv2d(n,c,3,padding=1),nn.Linear(emb,2*c),nn.Conv2d(c,n,1)
-        for layer in (self.gain,self.out):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.gain = _zeroed(nn.Linear(emb,n))
+        self.near,self.cond = nn.Conv2d(n,c,3,padding=1),nn.Linear(emb,2*c)
+        self.out = _zeroed(nn.Conv2d(c,n,1))
 
     def forward(self,
         x:Tensor, # patches of the noisy image, (N, n, H, W)
@@ -120,6 +121,7 @@ def check_widths(
     if len(found)<least or any(w%of for w in found): raise refusal("widths",what,described(widths))
     return found
 
+# %% ../nbs/03_unet.ipynb #x012b
 class UNet(nn.Module):
     "The denoiser: noisy image, time and causal variables in; the schedule's prediction out"
     def __init__(self,
@@ -141,9 +143,8 @@ class UNet(nn.Module):
         if z_dim: self.cond = nn.Sequential(nn.Linear(z_dim*(1+2*octaves),emb), nn.SiLU(), nn.Linear(emb,emb))
         self.enter = nn.Conv2d(C*patch**2, widths[0], 3, padding=1)
         self.place = nn.Parameter(torch.zeros(1,widths[0],*sizes[0]))
-        self.low = (widths[-1],*sizes[-1])
+        self.low,pairs = (widths[-1],*sizes[-1]),list(zip(widths[:-1],widths[1:]))
         self.canvas = nn.Linear(emb, math.prod(self.low))
-        pairs = list(zip(widths[:-1],widths[1:]))
         self.down = nn.ModuleList([Block(w,w,emb) for w in widths])
         self.shrink = nn.ModuleList([nn.Conv2d(a,b,3,stride=2,padding=1) for a,b in pairs])
         self.mid1 = Block(widths[-1],widths[-1],emb)
@@ -152,10 +153,8 @@ class UNet(nn.Module):
         self.up = nn.ModuleList([Block(2*w,w,emb) for w in widths])
         self.grow = nn.ModuleList([nn.Conv2d(b,a,3,padding=1) for a,b in pairs])
         self.norm = _norm(widths[0])
-        self.leave = nn.Conv2d(widths[0],C*patch**2,3,padding=1)
+        self.leave = _zeroed(nn.Conv2d(widths[0],C*patch**2,3,padding=1))
         self.around = Around(C*patch**2,widths[0],emb)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
 
     def condition(self,
         n:int,            # number of images
@@ -181,8 +180,7 @@ class UNet(nn.Module):
             raise refusal("x_t", f"images {self.image_shape}", tuple(x_t.shape[1:]))
         e = F.silu(self.time(time_features(t,self.emb))+self.condition(len(x_t),z,drop))
         patches = F.pixel_unshuffle(x_t,self.patch)
-        h = self.enter(patches) + self.place
-        seen = []
+        h,seen = self.enter(patches)+self.place,[]
         for i,block in enumerate(self.down):
             if i: h = self.shrink[i-1](h)
             h = block(h,e)

@@ -26,8 +26,7 @@ _names = circuit_graph.names
 _button = torch.tensor([1/6,5/6,1/2], dtype=torch.float64)  # where on the arc the buttons of blue, green and red are
 
 def _in_unit(v, name, what):
-    if not ((0<=v) & (v<=1)).all():
-        raise refusal(name,f"values in [0,1], {what}",f"{v.min():g} to {v.max():g}")
+    if not ((0<=v) & (v<=1)).all(): raise refusal(name,f"values in [0,1], {what}",f"{v.min():g} to {v.max():g}")
     return v
 
 def circuit_pressed(
@@ -45,10 +44,8 @@ def _special(): return need("scipy.special","data","the lights' Beta distributio
 
 def _table(x, name, cols):
     try: x = doubles(x)
-    except (TypeError,ValueError,RuntimeError):
-        raise refusal(name,f"numbers (N, {cols})",type(x).__name__) from None
-    if x.ndim!=2 or x.shape[1]!=cols or not len(x):
-        raise refusal(name,f"shape (N, {cols}) with N ≥ 1",tuple(x.shape))
+    except (TypeError,ValueError,RuntimeError): raise refusal(name,f"numbers (N, {cols})",type(x).__name__) from None
+    if x.ndim!=2 or x.shape[1]!=cols or not len(x): raise refusal(name,f"shape (N, {cols}) with N ≥ 1",tuple(x.shape))
     return _in_unit(x,name,"all columns")
 
 # %% ../../nbs/01c_circuit.ipynb #c012

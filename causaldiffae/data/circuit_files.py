@@ -87,8 +87,7 @@ def _fits(name, dtype, shape, held):
     if shape[1:]!=inner or len(shape)!=len(inner)+1 or not 0<shape[0]<=_most_rows:
         raise ValueError(f"{name} has shape {shape}, expected {('N',*inner)} with N from 1 to {_most_rows:,}")
     size = math.prod(shape)*dtype.itemsize
-    if size!=held:
-        raise ValueError(f"{name} announces {size:,} bytes, the archive holds {held:,}")
+    if size!=held: raise ValueError(f"{name} announces {size:,} bytes, the archive holds {held:,}")
     if size>_most_bytes:
         raise ValueError(f"{name} takes {size:,} bytes, more than the {_most_bytes:,} expected of one file")
 

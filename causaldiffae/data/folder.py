@@ -481,6 +481,7 @@ def _write_stored(path, shape, blocks, problems):
             f.seek(-32,os.SEEK_END)
             f.write(digest)
 
+# %% ../../nbs/01d_folder.ipynb #x024b
 def _load(sources, n, key, rule, memory, cache, n_workers, problems, names, progress):
     "All pictures: uint8 in memory, or StoredImages of a file that may be there already"
     memory = check_number("memory",memory,0)
