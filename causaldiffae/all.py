@@ -30,7 +30,12 @@ from .model import *
 from .step import *
 from .checkpoints import *
 from .training import *
+from .metrics import *
+from .representation import *
+from .judges import *
 from .baselines.diffscm import *
+from .questions import *
+from .evaluate import *
 from .explorer import *
 from .cli import *
 
