@@ -77,6 +77,7 @@ class Answer(NamedTuple):
     due:Tensor        # labels the answers must have, nan where nobody knows
     truth:Truth|None  # the simulator's answer, where there is one
     said:Tensor|None  # labels the model itself says they have, where it does
+    why:str=""        # why there is no truth
 
 def due_labels(
     data:CausalDataset,  # images, labels and graph
@@ -167,10 +168,12 @@ def answered(
 ) -> Answer:
     "An answer beside all that is known of the right one"
     split = Split(data,question.rows)
-    knows = data._truth is not None and question.do
-    truth = split.truth(question.do) if knows else None
+    truth,why = None,""
+    try:
+        if question.do: truth = split.truth(question.do)
+    except ValueError as e: why = str(e)   # no simulator, or one that cannot say this
     due = due_labels(data,question,truth)
-    return Answer(question,split.images,images,split.labels,due,truth,said)
+    return Answer(question,split.images,images,split.labels,due,truth,said,why)
 
 # %% ../nbs/12a_questions.ipynb #c018
 def _pictures(folder, rows, images):
@@ -255,5 +258,5 @@ def _group(data, names, found):
     rows = torch.tensor([row for row,_,_ in found])
     values = torch.tensor([v for _,v,_ in found],dtype=torch.float64).reshape(len(found),-1)
     do = {v: named(values[:,i],data.graph.categories.get(v)) for i,v in enumerate(names)}
-    x = torch.stack([torch.as_tensor(p) for _,_,p in found])
+    x = torch.stack([torch.tensor(p) for _,_,p in found])
     return answered(data,Question("+".join(names),do,rows),check_images(x,data.image_shape))
