@@ -14,34 +14,33 @@ import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
+from .check import refusal
 
 # %% ../nbs/00_graph.ipynb #c006
-def _refusal(name, expected, got): return ValueError(f"{name}: expected {expected}, got {got}")
-
 _marks = re.compile(r"->|<-|→|←|--|[<>{};,=\"|~*\n\t]|^[-\[]|-$")
 def _name(v, of):
     "A variable's name, its accents composed; ValueError for what would be read as something else"
-    if not isinstance(v,str) or not v.strip(): raise _refusal(of,"non-empty strings as variable names",repr(v))
-    if v!=v.strip() or _marks.search(v): raise _refusal(of,"names without arrows, braces or separators",repr(v))
+    if not isinstance(v,str) or not v.strip(): raise refusal(of,"non-empty strings as variable names",repr(v))
+    if v!=v.strip() or _marks.search(v): raise refusal(of,"names without arrows, braces or separators",repr(v))
     return unicodedata.normalize("NFC",str(v))
 
 def _names(vs, of):
     "A list of names, none twice"
-    if not isinstance(vs,(list,tuple)): raise _refusal(of,"a list of names",repr(vs))
+    if not isinstance(vs,(list,tuple)): raise refusal(of,"a list of names",repr(vs))
     names = [_name(v,of) for v in vs]
-    if len(set(names))<len(names): raise _refusal(of,"no name twice, without a duplicate",names)
+    if len(set(names))<len(names): raise refusal(of,"no name twice, without a duplicate",names)
     return names
 
 def _check_parents(parents):
     "name -> its parents in declared order, checked"
     if not isinstance(parents,dict) or not parents:
-        raise _refusal("parents","a non-empty dict, variable -> list of its parents",repr(parents))
+        raise refusal("parents","a non-empty dict, variable -> list of its parents",repr(parents))
     names = _names(list(parents),"parents")
     found = {v: _names(ps,f"parents[{v!r}]") for v,ps in zip(names,parents.values())}
     for v,ps in found.items():
         for p in ps:
             if p not in found:
-                raise _refusal(f"parents[{v!r}]", f"names among {', '.join(names)}", f"the unknown name {p!r}")
+                raise refusal(f"parents[{v!r}]", f"names among {', '.join(names)}", f"the unknown name {p!r}")
     return {v: tuple(sorted(ps,key=names.index)) for v,ps in found.items()}
 
 # %% ../nbs/00_graph.ipynb #c007
@@ -49,22 +48,22 @@ def _category_names(v, cs):
     "The categories of one variable as strings"
     if isinstance(cs,np.ndarray): cs = cs.tolist()
     of,what = f"categories[{v!r}]","a list of non-empty strings, or of whole numbers"
-    if not isinstance(cs,(list,tuple)): raise _refusal(of,what,repr(cs))
+    if not isinstance(cs,(list,tuple)): raise refusal(of,what,repr(cs))
     whole = [isinstance(c,(int,np.integer)) and not isinstance(c,bool) for c in cs]
     if any(whole) and all(whole): cs = [str(int(c)) for c in cs]
-    if not all(isinstance(c,str) and c.strip() for c in cs): raise _refusal(of,what,repr(cs))
+    if not all(isinstance(c,str) and c.strip() for c in cs): raise refusal(of,what,repr(cs))
     cs = [unicodedata.normalize("NFC",str(c)) for c in cs]
-    if len(cs)<2 or len(set(cs))<len(cs): raise _refusal(of,"at least two categories, none of them twice",list(cs))
+    if len(cs)<2 or len(set(cs))<len(cs): raise refusal(of,"at least two categories, none of them twice",list(cs))
     return tuple(cs)
 
 def _categories(categories, names):
     "variable -> tuple of its categories, checked, in graph order"
     if categories is None: return {}
     if not isinstance(categories, dict):
-        raise _refusal("categories", "a dict, variable -> list of its categories", repr(categories))
+        raise refusal("categories", "a dict, variable -> list of its categories", repr(categories))
     found = {_name(v,"categories"): cs for v,cs in categories.items()}
     for v in found:
-        if v not in names: raise _refusal("categories",f"names among {', '.join(names)}",f"the unknown name {v!r}")
+        if v not in names: raise refusal("categories",f"names among {', '.join(names)}",f"the unknown name {v!r}")
     return {v: _category_names(v,found[v]) for v in names if v in found}
 
 # %% ../nbs/00_graph.ipynb #c008
@@ -80,12 +79,12 @@ class Dag:
         self._nx.add_edges_from(self.edges)
         if not nx.is_directed_acyclic_graph(self._nx):
             cycle = [a for a,_ in nx.find_cycle(self._nx)]
-            raise _refusal("parents","no cycle"," -> ".join(cycle+cycle[:1]))
+            raise refusal("parents","no cycle"," -> ".join(cycle+cycle[:1]))
 
     def index(self, name:str) -> int:
         "Position of a variable: its label column and its latent block"
         known = isinstance(name,str) and unicodedata.normalize("NFC",name)
-        if known not in self._parents: raise _refusal("variable",f"one of {', '.join(self.names)}",repr(name))
+        if known not in self._parents: raise refusal("variable",f"one of {', '.join(self.names)}",repr(name))
         return self.names.index(known)
 
     def _ordered(self, names): return tuple(v for v in self.names if v in names)
@@ -140,11 +139,11 @@ class CausalGraph(Dag):
     ) -> 'CausalGraph':
         "The graph with an arrow from cause to effect for every edge; ValueError for what is none"
         seen,edges = read_edges(edges)
-        if len(set(edges))<len(edges): raise _refusal("edges","no arrow twice, without a duplicate",edges)
+        if len(set(edges))<len(edges): raise refusal("edges","no arrow twice, without a duplicate",edges)
         names = _names(list(names) if not isinstance(names,(str,list,tuple)) else names,"names")
         unknown = [v for v in seen if v not in names]
         if names and unknown:
-            raise _refusal("edges", f"names among {', '.join(names)}", f"the unknown name {unknown[0]!r}")
+            raise refusal("edges", f"names among {', '.join(names)}", f"the unknown name {unknown[0]!r}")
         return cls({v: [a for a,b in edges if b==v] for v in names or seen},categories)
 
     def with_categories(self,
@@ -186,15 +185,15 @@ def read_edges(
     if isinstance(edges,str): return read_dot(edges) if _dot.match(edges) else read_text(edges)
     if isinstance(edges,nx.Graph):
         if not edges.is_directed() or edges.is_multigraph():
-            raise _refusal("edges","a networkx.DiGraph",type(edges).__name__)
+            raise refusal("edges","a networkx.DiGraph",type(edges).__name__)
         names = _names(list(edges.nodes),"edges")
         return names,[(_name(a,"edges"),_name(b,"edges")) for a,b in edges.edges]
     if isinstance(edges,(Mapping,set,frozenset,bytes)) or hasattr(edges,"shape") or not hasattr(edges,"__iter__"):
         what = "a string, a networkx.DiGraph or a list of pairs (cause, effect)"
-        raise _refusal("edges",f"{what}; a dict of parents goes to CausalGraph itself",type(edges).__name__)
+        raise refusal("edges",f"{what}; a dict of parents goes to CausalGraph itself",type(edges).__name__)
     pairs = list(edges)
     for e in pairs:
-        if not isinstance(e,(list,tuple)) or len(e)!=2: raise _refusal("edges","pairs (cause, effect)",repr(e))
+        if not isinstance(e,(list,tuple)) or len(e)!=2: raise refusal("edges","pairs (cause, effect)",repr(e))
     pairs = [(_name(a,"edges"),_name(b,"edges")) for a,b in pairs]
     return list(dict.fromkeys(v for e in pairs for v in e)),pairs
 
@@ -205,7 +204,7 @@ def read_text(
     "Arrows out of text; ValueError where not all of it is names, arrows and separators"
     text = re.sub(r"(^|\s)(#|//)[^\n]*","",text)
     paths = [p for line in re.split(r"[;\n]",_quoted_safe(text)) for p in _parts(line,text)]
-    if not paths: raise _refusal("edges","text like 'a->b, a->c'",repr(text))
+    if not paths: raise refusal("edges","text like 'a->b, a->c'",repr(text))
     names,pairs = [],[]
     for path in paths:
         pieces = re.split(r"(->|<-|→|←)",path)
@@ -216,12 +215,12 @@ def read_text(
     for v in names:
         clash = [w for w in v.split() if w!=v and w in names and f'"{v}"' not in text]
         if clash:
-            raise _refusal(
+            raise refusal(
                 "edges", f"a separator, or quotes around names with blanks, in {text!r}", f"{v!r} beside {clash[0]!r}"
             )
     return names,pairs
 
-def _empty(text): raise _refusal("edges","text like 'a->b, a->c'",repr(text))
+def _empty(text): raise refusal("edges","text like 'a->b, a->c'",repr(text))
 def _parts(line, text):
     "The paths of a line; one comma at its end is forgiven"
     parts = line.split(",")
@@ -247,14 +246,14 @@ def read_dot(
     "Arrows out of DOT, without subgraphs; ValueError for what is not understood"
     head = _dot.match(text)
     body = re.sub(r"//[^\n]*|/\*.*?\*/|^\s*#[^\n]*","",text[head.end():],flags=re.S|re.M)
-    if head[2] not in ("digraph","dag"): raise _refusal("edges","a directed graph, digraph or dag",f"{head[2]} {{…")
+    if head[2] not in ("digraph","dag"): raise refusal("edges","a directed graph, digraph or dag",f"{head[2]} {{…")
     tokens,at = [],0
     while at<len(body.rstrip()):
         m = _dot_token.match(body,at)
-        if not m: raise _refusal("edges","DOT",f"{body[at:at+20]!r} in {text!r}")
+        if not m: raise refusal("edges","DOT",f"{body[at:at+20]!r} in {text!r}")
         tokens.append(m[1])
         at = m.end()
-    if not tokens or tokens[-1]!="}" : raise _refusal("edges","DOT that ends with }",repr(text))
+    if not tokens or tokens[-1]!="}" : raise refusal("edges","DOT that ends with }",repr(text))
     return _dot_statements(tokens[:-1],text)
 
 def _dot_statements(tokens, text):
@@ -286,19 +285,19 @@ def _dot_group(tokens, text):
         while tokens and tokens[0]!="}":
             if tokens[0] in ",;": tokens.pop(0)
             else: group += _dot_group(tokens,text)
-        if not tokens: raise _refusal("edges","DOT with its braces closed",repr(text))
+        if not tokens: raise refusal("edges","DOT with its braces closed",repr(text))
         tokens.pop(0)
         return group
     if first=="subgraph" or not re.match(r'"|[\w.]',first):
-        raise _refusal("edges","a name where DOT has one",f"{first!r} in {text!r}")
+        raise refusal("edges","a name where DOT has one",f"{first!r} in {text!r}")
     return [first[1:-1].replace('\\"','"') if first[0]=='"' else first]
 
 def _dot_attributes(tokens, text):
     "What stands between brackets; it says nothing of causes, unless it turns an arrow round"
     if tokens[:1]!=["["]: return
-    if "]" not in tokens: raise _refusal("edges","DOT with its brackets closed",repr(text))
+    if "]" not in tokens: raise refusal("edges","DOT with its brackets closed",repr(text))
     inside = tokens[1:tokens.index("]")]
-    if "dir" in inside: raise _refusal("edges","arrows without the attribute dir",repr(text))
+    if "dir" in inside: raise refusal("edges","arrows without the attribute dir",repr(text))
     del tokens[:tokens.index("]")+1]
 
 # %% ../nbs/00_graph.ipynb #c031
@@ -337,16 +336,16 @@ def _position(c, name, categories, n):
         if numbers
         else f"or its position 0 to {len(categories)-1}"
     )
-    raise _refusal(f"do[{name!r}]",f"one of {', '.join(categories)}, {where}, or {n} of them, one per image",repr(c))
+    raise refusal(f"do[{name!r}]",f"one of {', '.join(categories)}, {where}, or {n} of them, one per image",repr(c))
 
 def _positions(v, name, categories, n):
     "A category, or n of them, as a tensor of positions, float64 (n,)"
     try: v = _plain(v)
-    except TypeError as e: raise _refusal(f"do[{name!r}]",f"one of {', '.join(categories)}",e) from None
+    except TypeError as e: raise refusal(f"do[{name!r}]",f"one of {', '.join(categories)}",e) from None
     if hasattr(v,"tolist"): v = v.tolist()
     if not isinstance(v,(list,tuple)): return torch.full((n,),_position(v,name,categories,n),dtype=torch.float64)
     if len(v) != n:
-        raise _refusal(
+        raise refusal(
             f"do[{name!r}]", f"one of {', '.join(categories)}, or {n} of them, one per image", f"{len(v)} of them"
         )
     return torch.tensor([_position(c,name,categories,n) for c in v],dtype=torch.float64)
@@ -355,13 +354,13 @@ def _numbers(v, name, n):
     "A number, or n of them, as float64 (n,)"
     of,expected = f"do[{name!r}]",f"a finite number or {n} of them, one per image"
     try: t = torch.as_tensor(np.asarray(v) if isinstance(v,(float,list,tuple)) else _plain(v))
-    except (TypeError,ValueError,RuntimeError,OverflowError): raise _refusal(of,expected,repr(v)) from None
-    if t.dtype==torch.bool or t.is_complex(): raise _refusal(of,expected,f"dtype {t.dtype}")
-    if t.shape not in ((),(n,)): raise _refusal(of,expected,f"shape {tuple(t.shape)}")
+    except (TypeError,ValueError,RuntimeError,OverflowError): raise refusal(of,expected,repr(v)) from None
+    if t.dtype==torch.bool or t.is_complex(): raise refusal(of,expected,f"dtype {t.dtype}")
+    if t.shape not in ((),(n,)): raise refusal(of,expected,f"shape {tuple(t.shape)}")
     exact = t.double()
-    if not exact.isfinite().all(): raise _refusal(of,expected,repr(v))
+    if not exact.isfinite().all(): raise refusal(of,expected,repr(v))
     if not t.is_floating_point() and (exact.to(t.dtype) != t).any():
-        raise _refusal(of, f"{expected}, of at most 53 bits", repr(v))
+        raise refusal(of, f"{expected}, of at most 53 bits", repr(v))
     return exact.expand(n)
 
 # %% ../nbs/00_graph.ipynb #c034
@@ -372,15 +371,15 @@ def parse_do(
 ) -> list:             # Actions in graph order
     "Check what the user asked for and bring it to one value per image; ValueError for what cannot be asked"
     if do is None: return []
-    if not isinstance(do,Mapping): raise _refusal("do","a dict, variable -> value",type(do).__name__)
+    if not isinstance(do,Mapping): raise refusal("do","a dict, variable -> value",type(do).__name__)
     acts = {}
     for key,v in do.items():
         i,kind = graph.index(key),"shift" if isinstance(v,shift) else "set"
         name = graph.names[i]
-        if i in acts: raise _refusal("do","each variable once",f"{name!r} twice")
+        if i in acts: raise refusal("do","each variable once",f"{name!r} twice")
         cs = graph.categories.get(name)
         if cs and kind == "shift":
-            raise _refusal(
+            raise refusal(
                 f"do[{name!r}]",
                 f"a category to set, one of {', '.join(cs)}",
                 f"{v!r}, and there is nothing to add to a category",

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..check import check_choice, check_number, need, refusal
 from .circuit import circuit_graph, circuit_labels, circuit_noise, circuit_pressed
 from .circuit import _grey, render_circuit
-from .core import CausalDataset
+from .core import CausalDataset, _fractions
 from ..files import atomic
 from ..graph import parse_do
 from ..images import from_uint8, to_uint8
@@ -243,8 +243,7 @@ def published_circuit(
 ) -> CausalDataset:       # without a truth: nobody can draw these images again
     "The first rows of each published split, before the intervention, as a data set"
     n,channels = check_number("n",n,1,whole=True),check_choice("channels",channels,(1,3))
-    if isinstance(splits,dict) or len(splits)!=3 or min(splits)<0 or abs(sum(splits)-1)>1e-6:
-        raise refusal("splits","three fractions that sum to 1",repr(splits))
+    splits = _fractions(splits)
     edges = [0,round(splits[0]*n),round((splits[0]+splits[1])*n),n]
     size = check_number("size",size,8,1024,whole=True)
     images = torch.empty(n,channels,size,size)

@@ -196,11 +196,15 @@ def _given_rows(splits, names=("train","valid","test")):
         return v.long()
     return {k: rows(k) for k in names}
 
-def _random_rows(splits, N, seed):
-    try: f = [float(v) for v in splits]
+def _fractions(splits):
+    "Those of train, valid and test, as floats"
+    try: f = [] if isinstance(splits,dict) else [float(v) for v in splits]
     except (TypeError,ValueError): f = []
-    if len(f)!=3 or not min(f)>=0 or not abs(sum(f)-1)<=1e-6:
-        raise refusal("splits","three fractions that sum to 1",described(splits))
+    if len(f)==3 and min(f)>=0 and abs(sum(f)-1)<=1e-6: return f
+    raise refusal("splits","three fractions that sum to 1",described(splits))
+
+def _random_rows(splits, N, seed):
+    f = _fractions(splits)
     perm = torch.from_numpy(np.random.default_rng((seed,0)).permutation(N))
     a,b = round(f[0]*N),round((f[0]+f[1])*N)
     return dict(zip(("train","valid","test"),(i.sort().values for i in perm.tensor_split((a,b)))))

@@ -500,11 +500,8 @@ def _load(sources, n, key, rule, memory, cache, n_workers, problems, names, prog
     if (found := _stored(path,shape)) is not None: return found
     free = shutil.disk_usage(cache).free
     if free<size+10**6:
-        raise refusal(
-            "cache",
-            f"a folder with {size/1e9:.2f} GB free for the decoded images",
-            f"{cache}, which has {free/1e9:.2f} GB",
-        )
+        what = f"a folder with {size/1e9:.2f} GB free for the decoded images"
+        raise refusal("cache",what,f"{cache}, which has {free/1e9:.2f} GB")
     try: _write_stored(path,shape,blocks(),problems)
     except _Enough: return None
     return _stored(path,shape)
@@ -635,20 +632,14 @@ def from_huggingface(
     except ImportError as e: raise ImportError("from_huggingface needs datasets: pip install datasets") from e
     rule,graph,problems = image_rule(size, channels, fit, background, values),_as_graph(graph),[]
     if isinstance(dataset, datasets.DatasetDict):
-        raise ValueError(
-            f"dataset: expected one split, dataset[{next(iter(dataset), 'train')!r}] for example; got all of"
-            f" {', '.join(dataset)}"
-        )
-    if not isinstance(dataset, datasets.Dataset):
-        raise ValueError(f"dataset: expected a datasets.Dataset, got {type(dataset).__name__}")
+        one = f"one split, dataset[{next(iter(dataset),'train')!r}] for example"
+        raise refusal("dataset",one,f"all of {', '.join(dataset)}")
+    if not isinstance(dataset,datasets.Dataset): raise refusal("dataset","a datasets.Dataset",type(dataset).__name__)
     columns = _columns(labels,graph)
     for c in (image,*columns):
-        if c not in dataset.column_names:
-            raise ValueError(
-                f"{'image' if c==image else 'labels'}: no column {c!r}; the columns are"
-                f" {', '.join(dataset.column_names)}"
-            )
-    if not len(dataset): raise ValueError("dataset: expected at least one row; got none")
+        if c in dataset.column_names: continue
+        raise refusal("image" if c==image else "labels",f"one of {', '.join(dataset.column_names)}",f"no column {c!r}")
+    if not len(dataset): raise refusal("dataset","at least one row","none")
     if isinstance(categories, Sequence) and not isinstance(categories, str): categories = dict.fromkeys(categories)
     cells,found = _cells(dataset,graph,columns)
     y, cats = _parse(
