@@ -14,6 +14,7 @@ _where = {
     "CausalDiffAE": "model", "load_model": "files",
     "DiffSCM": "baselines.diffscm",
     "fit": "training",
+    "evaluate": "evaluation",
     "explore": "explorer", "show_counterfactuals": "explorer",
 }
 __all__ = ["__version__", *_where]
@@ -31,6 +32,7 @@ if TYPE_CHECKING:   # the same for type checkers, which do not run code
     from .files import load_model as load_model
     from .baselines.diffscm import DiffSCM as DiffSCM
     from .training import fit as fit
+    from .evaluation import evaluate as evaluate
     from .explorer import explore as explore, show_counterfactuals as show_counterfactuals
 
 

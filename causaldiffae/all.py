@@ -35,7 +35,7 @@ from .representation import *
 from .judges import *
 from .baselines.diffscm import *
 from .questions import *
-from .evaluate import *
+from .evaluation import *
 from .explorer import *
 from .cli import *
 

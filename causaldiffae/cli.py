@@ -32,7 +32,7 @@ from .data.folder import Problems, from_folder, open_picture, read_array
 from .data.morphomnist import morphomnist
 from .data.strokes import measure
 from .data.pendulum import pendulum
-from .evaluate import evaluate
+from .evaluation import evaluate
 from .files import SavedModel, atomic, load_model as _load_model, shipped
 from .images import check_images, show_images, to_uint8
 from .joints import Registry
@@ -375,7 +375,7 @@ def causaldiffae_evaluate(
     data:str,              # pendulum, morphomnist, circuit, a data set of an installed package, or a folder of images
     out:str=None,          # required: JSON file to write; a page of the same name that ends in .html stands beside it
     images:int=1000,       # how many test images are asked about
-    cycles:int=32,         # how many of them are asked again and again
+    cycles:int=16,         # how many of them are asked again and again
     only:str=None,         # measures, with commas; all if not given
     model_options:str=None, # further arguments of the model's answers, as in Python: 'steps=14'
     n:int=None,            # number of images of the data set, of which a tenth are test images; ten times --images

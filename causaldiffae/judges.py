@@ -154,7 +154,7 @@ def trained(
 
 def train_oracle(
     data:CausalDataset,  # its training images and their known labels
-    steps:int=1500,      # batches of 64
+    steps:int=1000,      # batches of 64
     seed:int=0,          # the same seed, the same oracle
     progress:bool=False, # show a bar
 ) -> Oracle:
@@ -220,7 +220,7 @@ def posteriors(
 
 def train_vae(
     data:CausalDataset,  # its training images
-    steps:int=1000,      # batches of 64
+    steps:int=600,       # batches of 64
     seed:int=0,          # the same seed, the same network
     progress:bool=False, # show a bar
 ) -> LatentVAE:
@@ -236,7 +236,7 @@ class Judges(NamedTuple):
 
 def train_judges(
     data:CausalDataset,  # its training images and their known labels
-    steps:int=1500,      # batches of 64 for the oracle, two thirds of that for the autoencoder
+    steps:int=1000,      # batches of 64 for the oracle, two thirds of that for the autoencoder
     seed:int=0,          # the same seed, the same judges
     progress:bool=False, # show a bar
 ) -> Judges:

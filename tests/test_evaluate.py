@@ -7,7 +7,7 @@ from causaldiffae.baselines.diffscm import DiffSCM
 from causaldiffae.data.core import CausalDataset, Split
 from causaldiffae.data.morphomnist import morphomnist
 from causaldiffae.data.pendulum import pendulum
-from causaldiffae.evaluate import Figure, evaluate, measures
+from causaldiffae.evaluation import Figure, evaluate, measures
 from causaldiffae.images import from_uint8, to_uint8
 from causaldiffae.judges import train_judges
 from causaldiffae.model import CausalDiffAE
