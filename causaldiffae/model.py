@@ -242,11 +242,25 @@ class CausalAutoencoder(CausalReader):
     ):
         "Called by `fit` first: take over scale and range of the labels; ValueError where the data do not fit"
         set_units(self.prior,self.graph,self.image_shape,data)
-        known = (~data.train.labels.isnan()).all(1).float().mean().item()
-        if self.learn=="reading" and known<0.05 and not data.train.labels.isnan().all():
-            share = "no image" if known==0 else f"only {known:.1%} of the images"
-            warnings.warn(f"{share} to train on has all its labels, and only such images show the denoiser "
+        known = ~data.train.labels.isnan()
+        if not known.any(): return
+        whole = known.all(1).float().mean().item()
+        if self.learn=="reading" and whole<0.05:
+            warnings.warn(f"{_few(whole)} to train on has all its labels, and only such images show the denoiser "
                           "what the variables look like: do will hardly reach the picture",stacklevel=3)
+        if self.learn=="labels": self._warn_of_strangers(known)
+
+    def _warn_of_strangers(self, known):
+        "Say of which variables hardly an image has the label together with those of all causes"
+        f = self.encoder.mechanisms
+        together = f.family_known(known.to(f.mask.device)).float().mean(0).tolist()
+        for v,share in zip(self.graph.names,together):
+            if share<0.05 and self.graph.parents(v) and known[:,self.graph.index(v)].any():
+                causes = ", ".join(self.graph.parents(v))
+                warnings.warn(f"{_few(share)} to train on has the labels of {v} and of all its causes ({causes}): "
+                              f"how {v} follows is learned from readings, and can be far off",stacklevel=4)
+
+def _few(share): return "no image" if share==0 else f"only {share:.1%} of the images"
 
 # %% ../nbs/06_model.ipynb #c015
 class CausalLearner(CausalAutoencoder):

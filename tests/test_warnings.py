@@ -99,3 +99,21 @@ def test_the_precision_chosen_is_kept(toy, tmp_path):
     fit(small(),toy,checkpoint=tmp_path/"c",resume=True,**{**QUICK,"precision":"auto","steps":4})
     with pytest.raises(ValueError, match="precision"):
         fit(small(), toy, checkpoint=tmp_path / "c", resume=True, **{**QUICK, "steps": 6})
+
+def test_a_mechanism_that_sees_no_whole_family(pictures):
+    x,y = pictures
+    y[::2,0] = math.nan
+    y[1::2,1] = math.nan
+    words = said(lambda: fit(small(),CausalDataset(GRAPH,x,y),**QUICK))
+    assert [w for w in words if w.startswith("no image to train on has the labels of b and of all its causes (a)")]
+    y[:10] = 0.5   # some images have both: nothing to say
+    y[:10] += torch.rand(10,2)
+    words = said(lambda: fit(small(),CausalDataset(GRAPH,x,y),**QUICK))
+    assert not [w for w in words if "all its causes" in w]
+
+def test_a_root_needs_no_family(pictures):
+    x,y = pictures
+    apart = CausalGraph.from_edges("a, b")
+    y[::2,0] = math.nan
+    y[1::2,1] = math.nan
+    assert not [w for w in said(lambda: fit(small(apart),CausalDataset(apart,x,y),**QUICK)) if "causes" in w]
