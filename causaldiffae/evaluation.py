@@ -29,9 +29,9 @@ from .files import atomic
 from .images import pixel_error, show_images
 from .joints import Registry
 from .judges import Judges, posteriors, train_oracle, train_vae
-from .metrics import bystander_shift, changed, cld, coverage, estimate
-from .metrics import frechet_distance, inside, kernel_distance, kl_gaussians
-from .metrics import label_error, style_kept
+from .metrics import bystander_shift, changed, cld, composition, coverage
+from .metrics import estimate, frechet_distance, inside, kernel_distance
+from .metrics import kl_gaussians, label_error, reversibility, style_kept, truth_error
 from .model import CausalReader
 from .questions import Answer, Respondent, answered, questions, read_answers
 from .representation import dci
@@ -110,10 +110,10 @@ def truth_errors(e:Evidence):
     for a in true:
         t = a.truth.images
         mask = changed(a.factual,t)
-        for of,error in (("picture",pixel_error),
-                         ("inside what changes",lambda x,y: inside(x,y,mask)),
-                         ("outside of it",lambda x,y: inside(x,y,~mask))):
-            found = error(a.images,t),error(a.factual,t)
+        found = truth_error(a.images,t,a.factual)
+        yield Figure("truth error",a.question.name,"picture","of 255",*found)
+        for of,where in (("inside what changes",mask),("outside of it",~mask)):
+            found = inside(a.images,t,where),inside(a.factual,t,where)
             yield Figure("truth error",a.question.name,of,"of 255",*found)
         kept = style_kept(a.images,t,mask)
         yield Figure("style kept",a.question.name,"outside of it","correlation",kept)
@@ -142,7 +142,7 @@ def causes(e:Evidence):
         do = {v: [cats[v][int(k)] for k in y[:,i]] if v in cats else y[:,i]
               for i,v in enumerate(names)}
         drawn = e.model.counterfactual(x,do).cpu()
-        found = pixel_error(drawn,true),pixel_error(x,true)
+        found = truth_error(drawn,true,x)
         yield Figure("drawing",a.question.name,"picture","of 255",*found)
 
 def follow(
@@ -178,13 +178,13 @@ def nothing_done(e:Evidence):
     "Nothing done, once and again: how far the image has moved"
     if not e.again: yield Missing("composition","nobody answered with nothing done")
     for k,(x,x_cf) in e.again.items():
-        yield Figure(f"composition, {k}×","","picture","of 255",pixel_error(x_cf,x))
+        yield Figure(f"composition, {k}×","","picture","of 255",composition(x,x_cf))
 
 def done_and_undone(e:Evidence):
     "Done and undone, once and again: how far the image has moved"
     if not e.back: yield Missing("reversibility","nobody answered to do and undo")
     for (v,k),(x,x_cf) in e.back.items():
-        error = pixel_error(x_cf,x)
+        error = reversibility(x,x_cf)
         yield Figure(f"reversibility, {k}×",v,"picture","of 255",error)
 
 # %% ../nbs/12b_evaluate.ipynb #c017

@@ -30,6 +30,13 @@ def _runs(values):
     v = v.reshape(-1,v.shape[-1])
     return v[:,~v.isnan().any(0)]
 
+def _alike(first, second, ndim):
+    "Two named tensors in float64; ValueError unless they are of one shape"
+    (name,a),(other,b) = ((k,torch.as_tensor(v).double()) for k,v in (first,second))
+    if a.ndim!=ndim: raise refusal(name,f"{ndim} dimensions",described(a))
+    if a.shape!=b.shape: raise refusal(other,f"the shape of {name}, {tuple(a.shape)}",tuple(b.shape))
+    return a,b
+
 def _resampled(v, seed, draws):
     "Means of images, and runs, drawn with replacement, (draws,)"
     g = torch.Generator().manual_seed(seed)
@@ -61,8 +68,10 @@ def ratio(
     draws:int=1000, # how often the sample is drawn again
 ) -> Estimate:
     "One mean as a share of another, the images of both drawn together"
-    both = torch.stack([torch.as_tensor(v).double() for v in (values,base)])
-    v,b = both[:,~both.isnan().any(0)]
+    v,b = _alike(("values",values),("base",base),1)
+    known = ~(v+b).isnan()
+    v,b = v[known],b[known]
+    if not len(v): return Estimate(math.nan,math.nan,math.nan)
     means = [_resampled(o[None],seed,draws) for o in (v,b)]   # same seed: same images
     return Estimate((v.mean()/b.mean()).item(),*_interval(means[0]/means[1]))
 
@@ -89,6 +98,9 @@ def inside(
     mask:Tensor, # true where to look, (N, 1, H, W)
 ) -> Tensor:     # of 255, (N,); nan for an image in which nothing is marked
     "Mean absolute difference of the marked pixels"
+    pixel_error(a,b)   # refuses shapes that differ
+    due = (len(a),1,*a.shape[2:])
+    if mask.shape!=due: raise refusal("mask",f"{due}",tuple(mask.shape))
     off = (a-b).abs().mean(1,keepdim=True)*127.5
     return (off*mask).flatten(1).sum(1)/mask.flatten(1).sum(1)
 
@@ -99,7 +111,8 @@ def label_error(
     categories=(), # columns that are categories
 ) -> Tensor:       # like `y`: distance in raw units; of a category 1 where it is another
     "How far labels are from what they should be, variable by variable"
-    error = (y.double()-true.double()).abs()
+    y,true = _alike(("y",y),("true",true),2)
+    error = (y-true).abs()
     for i in categories:
         error[:,i] = torch.where(error[:,i].isnan(),error[:,i],(error[:,i]>0.5).double())
     return error
@@ -109,7 +122,7 @@ def effectiveness(
     due:Tensor,    # what the graph implies, like `read`; nan where nobody knows
     categories=(), # columns that are categories
 ) -> Tensor:       # raw units, like `read`; of a category 1 where it is another
-    "An oracle's error on every variable (Monteiro et al. 2023, section 4)"
+    "An oracle's error on every variable (Monteiro et al. 2023, effectiveness)"
     return label_error(read,due,categories)
 
 def bystander_shift(
@@ -130,14 +143,14 @@ def composition(
     x:Tensor,     # images as they are, (N, C, H, W) in [-1,1]
     again:Tensor, # after nothing was done to them, once or several times
 ) -> Tensor:      # of 255, (N,)
-    "Nothing done is nothing changed (Monteiro et al. 2023, eq. 5)"
+    "Nothing done is nothing changed (Monteiro et al. 2023, composition)"
     return pixel_error(again,x)
 
 def reversibility(
     x:Tensor,    # images as they are, (N, C, H, W) in [-1,1]
     back:Tensor, # after something was done and undone, once or several times
 ) -> Tensor:     # of 255, (N,)
-    "Done and undone is nothing changed (Monteiro et al. 2023, eq. 7)"
+    "Done and undone is nothing changed (Monteiro et al. 2023, reversibility)"
     return pixel_error(back,x)
 
 # %% ../nbs/11_metrics.ipynb #c019
@@ -155,6 +168,9 @@ def style_kept(
     mask:Tensor,   # true where the picture changes, (N, 1, H, W)
 ) -> Tensor:       # correlation in [-1,1], (N,); nan where there is no texture
     "Whether texture outside of what changes is the same"
+    pixel_error(answer,true)   # refuses shapes that differ
+    due = (len(answer),1,*answer.shape[2:])
+    if mask.shape!=due: raise refusal("mask",f"{due}",tuple(mask.shape))
     stays = (~mask).expand_as(answer)
     def centred(x):
         t = texture(x).double()*stays
@@ -170,6 +186,8 @@ def coverage(
     level:float=0.9,   # share of the samples that the interval holds
 ) -> Tensor:           # 1 where it holds the truth, 0 elsewhere, float64 (N,); nan: not known
     "Whether the central interval of samples holds the truth"
+    if samples.shape[1:]!=true.shape:
+        raise refusal("true",f"one value for each image, {tuple(samples.shape[1:])}",tuple(true.shape))
     tail = (1-check_number("level",level,0,1))/2
     ends = torch.tensor([tail,1-tail],dtype=torch.float64)
     lo,hi = samples.double().quantile(ends,dim=0)
@@ -191,8 +209,10 @@ def cld(
     div:Tensor,      # divergence of each answer from its image, nats, (N,)
     to_asked:Tensor, # of others that have the value asked for, (N, M); nan: not one of them
     to_own:Tensor,   # of others that have the image's own value, (N, M)
-) -> Tensor:         # from 0.69, good, to 1.69, (N,)
-    "Counterfactual latent divergence (Sanchez & Tsaftaris 2022, eq. 12)"
+) -> Tensor:         # from 0.69, good, to 1.69, (N,); nan where there are no others
+    "Counterfactual latent divergence (Sanchez & Tsaftaris 2022)"
+    for name,v in (("to_asked",to_asked),("to_own",to_own)):
+        if v.ndim!=2 or len(v)!=len(div): raise refusal(name,f"shape ({len(div)}, M)",described(v))
     def share(holds, of): return holds.double().sum(1)/(~of.isnan()).double().sum(1)
     nearer = share(to_asked<=div[:,None],to_asked)
     farther = share(to_own>=div[:,None],to_own)
@@ -226,7 +246,7 @@ def kernel_distance(
     f:Tensor, # features of some images, (N, k)
     g:Tensor, # of others, (M, k)
 ) -> float:   # 0 on average where both come from the same images
-    "Squared maximum mean discrepancy, unbiased (Bińkowski et al. 2018, eq. 4)"
+    "Squared maximum mean discrepancy, unbiased (Bińkowski et al. 2018)"
     f,g = _features("f",f),_features("g",g)
     kernel = lambda a,b: (a@b.T/a.shape[1]+1)**3
     def within(a):
