@@ -21,7 +21,7 @@ from .files import SavedModel
 from .graph import CausalGraph, parse_do
 from .images import check_images
 from .prior import LabelPrior, Units
-from .sampling import Route, solvers
+from .sampling import Route
 from .schedule import NoiseSchedule, schedules
 
 # %% ../nbs/06_model.ipynb #c006
@@ -49,7 +49,7 @@ class Abducted(NamedTuple):
     "Everything that belongs to an image, whatever may be done to its variables"
     u:Tensor    # exogenous noise, (N, n_vars, d)
     z:Tensor    # causal variables as they are, (N, n_vars, d)
-    x_T:Tensor  # what `z` does not explain, (N, C, H, W) for each image that the solver keeps
+    x_T:Tensor  # what `z` does not explain, (N, kept·C, H, W)
     route:Route # the way to x_T, and back
 
 def joined(
@@ -343,8 +343,8 @@ class CausalSteps(CausalLearner):
     @torch.no_grad()
     def abduct(self,
         x:Tensor,           # images in [-1,1], (N, C, H, W)
-        steps:int=20,       # calls of the network
-        solver:str="adams", # name of a solver
+        steps:int=None,     # of the way down; the solver's own number if not given
+        solver:str="twin",  # name of a solver
         start:float=None,   # how far to invert, share of T; the model's own if not given
         *,
         labels=None,        # what is known of the images, raw units, (N, n_vars); nan: read it
@@ -357,9 +357,9 @@ class CausalSteps(CausalLearner):
 
     @torch.no_grad()
     def sample(self,
-        x_T:Tensor,         # noise, (N, C, H, W) for each image that the solver keeps
+        x_T:Tensor,         # noise, (N, kept·C, H, W)
         z:Tensor,           # causal variables to draw, (N, n_vars, d)
-        steps:int=20,       # calls of the network
+        steps:int=None,     # calls of the network; the solver's own number if not given
         solver:str="adams", # name of a solver
         guidance:float=1.,  # ω
         start:float=1.,     # the time at which `x_T` stands, share of T
@@ -369,7 +369,7 @@ class CausalSteps(CausalLearner):
 
     def _draw(self, x_T, z, route, guidance):
         C,H,W = self.image_shape
-        shape = (len(z),C*solvers.find(route.solver).images,H,W)
+        shape = (len(z),C*route.kept,H,W)
         x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z),route,guidance)
         if not x.isfinite().all(): raise FloatingPointError("the decoder draws pixels that are no numbers")
         return x
@@ -396,8 +396,8 @@ class CausalSampler(CausalSteps):
         *,
         labels=None,               # what is known of them, (N, n_vars); nan: read it
         samples:int=None,          # answers to each, with what is uncertain drawn
-        steps:int=20,              # calls of the network in each direction
-        solver:str="adams",        # name of a solver
+        steps:int=None,            # of the way down; the solver's own number if not given
+        solver:str="twin",         # name of a solver
         guidance:float=1.,         # ω, strength of the intervention
         start:float=None,          # how far to invert, share of T; the model's own if not given
         seed:int=0,                # of what is drawn; None: the likeliest
