@@ -220,9 +220,9 @@ def causaldiffae_counterfactual(
     images:str,        # .npz file with an array `images` (uint8, N×H×W or N×H×W×C), or folder of pictures
     do:str=None,       # required: what to change, raw units: 'light=80,angle=-10'; a category: 'digit=7'
     out:str=None,      # required: .npz file to write: images, labels_before, labels_after, names, files
-    steps:int=20,      # calls of the network in each direction
+    steps:int=None,    # calls of the network on the way down; the solver's own number if not given
     guidance:float=1., # strength of the intervention (ω); 1 is the model as trained
-    solver:str="adams", # how to get from image to noise and back: ddim, adams, exact
+    solver:str="twin", # how to get from image to noise and back: twin, adams, ddim, exact
 ):
     "What images would have looked like, had a variable been another"
     out,m = _check_out(out,images,model),find_model(model)

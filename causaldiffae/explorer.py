@@ -194,7 +194,7 @@ class Explorer:
     def __init__(self,
         model:Counterfactuals, # who answers
         x:Tensor,              # one image in [-1,1], (C, H, W) or (1, C, H, W)
-        steps:int=20,          # calls of the network in each direction, at the start
+        steps:int=None,        # calls of the network, at the start; None: 5 where it abducts, else 20
         guidance:float=1.,     # ω, strength with which the drawing follows the variables
         size:int=192,          # width of a picture on the screen, in pixels
         ranges:dict=None,      # name → (lowest, highest) of sliders; default: what training saw
@@ -206,6 +206,7 @@ class Explorer:
         self.model,self.x = model,check_images(x,model.image_shape,"x")
         self.size = check_number("size",size,16,whole=True)
         self._ask,self._span,self._quiet = Asked(model,self.x),spans(model,ranges),False
+        if steps is None: steps = 5 if self._ask.reads else 20
         steps,guidance = check_number("steps",steps,1,whole=True),check_number("guidance",guidance,0,10)
         c = self._controls = _Controls(model.graph,self._span,steps,guidance,_most_steps(model))
         self._start = (c.steps.value,c.omega.value)
@@ -338,7 +339,7 @@ def explore(
     model:Counterfactuals, # who answers: a model, or anything with graph, image_shape, counterfactual
     x:Tensor,              # one image in [-1,1], (C, H, W) or (1, C, H, W)
     *,
-    steps:int=20,          # calls of the network in each direction, at the start
+    steps:int=None,        # calls of the network, at the start; None: 5 where it abducts, else 20
     guidance:float=1.,     # ω, at the start
     size:int=192,          # width of a picture on the screen, in pixels
     ranges:dict=None,      # name → (lowest, highest) of sliders; default: what training saw
