@@ -90,6 +90,14 @@ class Asked:
         self.reads = isinstance(model,Abducts) and hasattr(model,"labels") and hasattr(model,"solve")
         self.guided = self.reads or "guidance" in self.takes
 
+    def usual(self) -> int:
+        "As many calls of the network as the model takes when nobody names a number"
+        if not self.reads: return 20
+        a = self.model.abduct(self.x)
+        steps = getattr(getattr(a,"route",None),"steps",20)
+        self.kept[steps] = a
+        return steps
+
     def __call__(self,
         do:dict,         # the intervention, raw units
         steps:int,       # calls of the network in each direction
@@ -194,7 +202,7 @@ class Explorer:
     def __init__(self,
         model:Counterfactuals, # who answers
         x:Tensor,              # one image in [-1,1], (C, H, W) or (1, C, H, W)
-        steps:int=None,        # calls of the network, at the start; None: 5 where it abducts, else 20
+        steps:int=None,        # calls of the network, at the start; None: as abduct takes, or 20
         guidance:float=1.,     # ω, strength with which the drawing follows the variables
         size:int=192,          # width of a picture on the screen, in pixels
         ranges:dict=None,      # name → (lowest, highest) of sliders; default: what training saw
@@ -206,7 +214,7 @@ class Explorer:
         self.model,self.x = model,check_images(x,model.image_shape,"x")
         self.size = check_number("size",size,16,whole=True)
         self._ask,self._span,self._quiet = Asked(model,self.x),spans(model,ranges),False
-        if steps is None: steps = 5 if self._ask.reads else 20
+        if steps is None: steps = self._ask.usual()
         steps,guidance = check_number("steps",steps,1,whole=True),check_number("guidance",guidance,0,10)
         c = self._controls = _Controls(model.graph,self._span,steps,guidance,_most_steps(model))
         self._start = (c.steps.value,c.omega.value)
@@ -339,7 +347,7 @@ def explore(
     model:Counterfactuals, # who answers: a model, or anything with graph, image_shape, counterfactual
     x:Tensor,              # one image in [-1,1], (C, H, W) or (1, C, H, W)
     *,
-    steps:int=None,        # calls of the network, at the start; None: 5 where it abducts, else 20
+    steps:int=None,        # calls of the network, at the start; None: as abduct takes, or 20
     guidance:float=1.,     # ω, at the start
     size:int=192,          # width of a picture on the screen, in pixels
     ranges:dict=None,      # name → (lowest, highest) of sliders; default: what training saw
