@@ -167,7 +167,7 @@ def train_oracle(
 
 # %% ../nbs/11b_judges.ipynb #c016
 class LatentVAE(nn.Module):
-    "A small variational autoencoder (Kingma & Welling 2014, eq. 7)"
+    "A small variational autoencoder (Kingma & Welling 2014)"
     def __init__(self,
         image_shape,  # (C, H, W)
         k:int=16,     # numbers in the code
