@@ -14,7 +14,7 @@ if cfg['min_python'] != pythons[0]:
     raise SystemExit(f"min_python is {cfg['min_python']} in settings.ini, {pythons[0]} in setup.py")
 suffix = '_requirements'
 extras = {k[:-len(suffix)]: v.split() for k,v in cfg.items() if k.endswith(suffix)}
-extras['dev'] = sorted({r for reqs in extras.values() for r in reqs})
+extras['dev'] = sorted({r for k,reqs in extras.items() if k!='perceptual' for r in reqs})
 
 # README.md links by relative paths; PyPI needs whole addresses, of the raw file for a picture
 def address(m): return f"{m[1]}{cfg['git_url']}/{'raw' if m[1][0]=='!' else 'blob'}/{cfg['branch']}/{m[2]})"

@@ -33,6 +33,7 @@ from .training import *
 from .metrics import *
 from .representation import *
 from .judges import *
+from .realism import *
 from .baselines.diffscm import *
 from .questions import *
 from .evaluation import *

@@ -14,6 +14,7 @@ import html
 import inspect
 import io
 import math
+import shlex
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ from .evaluation import evaluate
 from .files import SavedModel, atomic, load_model as _load_model, shipped
 from .images import check_images, show_images, to_uint8
 from .joints import Registry
+from .metrics import truth_error
 from .model import Abducted, CausalDiffAE
 from .step import Processes
 from .training import fit
@@ -404,16 +406,22 @@ def causaldiffae_evaluate(
     options = options_of(model_options,"--model_options",_any_answer(asked))
     names = [m.strip() for m in only.split(",")] if only else None
     report = evaluate(asked,found,n=images,cycles=cycles,only=names,options=options,seed=seed)
-    report.about.update(model=model,data=data)
+    report.about.update(model=model,data=data,command=_typed())
     report.save(out)
     report.save(out.with_suffix(".html"))
     print(report.table(),f"written to {out} and {out.with_suffix('.html')}",sep="\n")
+
+def _typed():
+    "The command as it was typed; nothing where it was called from Python"
+    name = Path(sys.argv[0]).name
+    return shlex.join([name,*sys.argv[1:]]) if name.startswith("causaldiffae") else ""
 
 def _as_the_model(common, folder, data, asked, shape, n, channels):
     "What was not given, as the model has it"
     own,takes = Path(data).is_dir() and data not in data_sets.names(),()
     if not own and data in data_sets.names(): takes = inspect.signature(data_sets.find(data)).parameters
-    if "n" in takes and common["n"] is None and common["root"] is None: common["n"] = n
+    sized = "n" in takes and takes["n"].default is not None   # others have as many as there are
+    if sized and common["n"] is None and common["root"] is None: common["n"] = n
     if shape and common["size"] is None and (own or "size" in takes):
         common["size"] = shape[1] if shape[1]==shape[2] else tuple(shape[1:])
     if "digit" in takes and "digit" in getattr(getattr(asked,"graph",None),"names",()): common["digit"] = True
@@ -444,7 +452,7 @@ def _demonstrate(model, split, asked, shown):
     images,titles,numbers,answers = [x[:k]],["factual"],[],{}
     for name,v in asked.items():
         true,x_cf = split.truth({name:v},slice(0,n)).images,model.predict(a,{name:v})
-        numbers.append((f"do({name})","distance to the true image, of 255",127.5*_mae(x_cf,true),127.5*_mae(x,true)))
+        numbers.append((f"do({name})","distance to the true image, of 255",*(e.mean().item() for e in truth_error(x_cf,true,x))))
         images += [model.predict(_first(a,k),{name:shown[name]}),split.truth({name:shown[name]},slice(0,k)).images]
         titles += [f"do({name}={shown[name]:g})","truth"]
         answers[name] = x_cf

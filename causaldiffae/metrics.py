@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['Estimate', 'estimate', 'ratio', 'truth_error', 'changed', 'inside', 'label_error', 'effectiveness', 'bystander_shift',
-           'composition', 'reversibility', 'texture', 'style_kept', 'coverage', 'kl_gaussians', 'cld',
-           'frechet_distance', 'kernel_distance']
+           'composition', 'reversibility', 'texture', 'style_kept', 'coverage', 'kl_gaussians', 'cld']
 
 # %% ../nbs/11_metrics.ipynb #c002
 import math
@@ -217,39 +216,3 @@ def cld(
     nearer = share(to_asked<=div[:,None],to_asked)
     farther = share(to_own>=div[:,None],to_own)
     return (nearer.exp()+farther.exp()).log()
-
-# %% ../nbs/11_metrics.ipynb #c031
-def _features(name, f):
-    f = torch.as_tensor(f).double()
-    if f.ndim!=2 or len(f)<2 or not f.isfinite().all():
-        raise refusal(name,"finite features of at least two images, (N, k)",described(f))
-    return f
-
-def _root(m):
-    "The root of a symmetric matrix without negative eigenvalues"
-    values,vectors = torch.linalg.eigh(m)
-    return vectors*values.clamp(min=0).sqrt()@vectors.T
-
-def frechet_distance(
-    f:Tensor, # features of some images, (N, k)
-    g:Tensor, # of others, (M, k)
-) -> float:   # squared units of the features
-    "Fréchet distance of two Gaussians with these means and covariances (Heusel et al. 2017)"
-    f,g = _features("f",f),_features("g",g)
-    means = ((f.mean(0)-g.mean(0))**2).sum()
-    c,d = (torch.cov(o.T).reshape(o.shape[1],-1) for o in (f,g))
-    root = _root(c)
-    mixed = torch.linalg.eigvalsh(root@d@root).clamp(min=0).sqrt().sum()
-    return (means+c.trace()+d.trace()-2*mixed).item()
-
-def kernel_distance(
-    f:Tensor, # features of some images, (N, k)
-    g:Tensor, # of others, (M, k)
-) -> float:   # 0 on average where both come from the same images
-    "Squared maximum mean discrepancy, unbiased (Bińkowski et al. 2018)"
-    f,g = _features("f",f),_features("g",g)
-    kernel = lambda a,b: (a@b.T/a.shape[1]+1)**3
-    def within(a):
-        k = kernel(a,a)
-        return (k.sum()-k.trace())/(len(a)*(len(a)-1))
-    return (within(f)+within(g)-2*kernel(f,g).mean()).item()
