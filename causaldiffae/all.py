@@ -26,6 +26,7 @@ from .sampling import *
 from .decoder import *
 from .encoder import *
 from .prior import *
+from .focus import *
 from .model import *
 from .step import *
 from .checkpoints import *

@@ -8,7 +8,6 @@ __all__ = ['denoisers', 'drawn', 'blanked', 'Decoder']
 # %% ../nbs/03b_decoder.ipynb #c003
 import torch
 from torch import nn, Tensor
-from torch.nn import functional as F
 from .check import check_number, check_tensor
 from .joints import Registry
 from .sampling import Route
@@ -46,6 +45,7 @@ class Decoder(nn.Module):
     ):
         super().__init__()
         self.net,self.schedule,self.drop = net,schedule,check_number("drop",drop,0,1)
+        self.register_buffer("weight",torch.ones(1,1),persistent=False)   # of each pixel in the loss, (H, W)
 
     def noisy(self,
         x:Tensor,       # images in [-1,1], (N, C, H, W)
@@ -62,12 +62,12 @@ class Decoder(nn.Module):
         hidden:Tensor=None, # true where `z` must not be seen, (N,)
         generator=None,     # of times, noise and dropped conditions
     ) -> Tensor:            # scalar
-        "The denoiser's error at random times"
+        "The denoiser's error at random times, pixels weighted by `weight`"
         x_t,t,target = self.noisy(x,generator)
-        if z is None: return F.mse_loss(self.net(x_t,t),target)
+        if z is None: return (self.weight*(self.net(x_t,t)-target)**2).mean()
         null = drawn(torch.rand,(len(x),),x,generator)<self.drop
         if hidden is not None: null = null|hidden
-        return F.mse_loss(self.net(x_t,t,z,null),target)
+        return (self.weight*(self.net(x_t,t,z,null)-target)**2).mean()
 
     def denoiser(self,
         z:Tensor=None,      # what to draw, (N, n_vars, d); None: unconditional

@@ -18,6 +18,7 @@ from .data.core import CausalDataset, LabelScale, _check_labels, label_range
 from .decoder import Decoder, blanked, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
+from .focus import label_maps, pixel_weights
 from .graph import CausalGraph, parse_do
 from .images import check_images
 from .prior import LabelPrior, Units
@@ -229,11 +230,13 @@ class CausalAutoencoder(CausalReader):
         gamma:float=1e-3,      # weight of the two divergences
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
         learn:str="labels",    # from what causes and looks are learned: or "reading"
+        focus:float=1.,        # how much more pixels count where labels show; 0: none more
     ):
         super().__init__()
         self.learn = check_choice("learn",learn,("labels","reading"))
         self.graph,self.image_shape = graph,check_shape(image_shape)
         self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
+        self.focus = check_number("focus",focus,0)
         self.encoder,self.prior,self.decoder = encoder,prior,decoder
         self.float()   # whatever torch's default type is
 
@@ -244,6 +247,7 @@ class CausalAutoencoder(CausalReader):
         set_units(self.prior,self.graph,self.image_shape,data)
         known = ~data.train.labels.isnan()
         if not known.any(): return
+        if self.focus: self.decoder.weight = pixel_weights(label_maps(data),self.focus).to(self.device)
         whole = known.all(1).float().mean().item()
         if self.learn=="reading" and whole<0.05:
             warnings.warn(f"{_few(whole)} to train on has all its labels, and only such images show the denoiser "
@@ -461,6 +465,7 @@ class CausalDiffAE(CausalSampler):
         net:str="unet",        # name of a denoiser
         mechanisms:str="scaled", # "additive" noise; "gumbel" for categories; and a scale
         learn:str="labels",    # from what causes and looks are learned: or "reading"
+        focus:float=1.,        # how much more pixels count where labels show; 0: none more
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
         if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
@@ -474,10 +479,10 @@ class CausalDiffAE(CausalSampler):
         times = NoiseSchedule(check_choice("schedule",schedule,schedules),T,prediction)
         reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,mechanisms=mechanisms,**encoder)
         unet = denoisers.find(net)(shape,graph.n*d,widths=widths,patch=patch)
-        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn)
+        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn,focus)
         options = dict(latent_dim=latent_dim,sigma=prior.sigma,gamma=self.gamma,drop=self.decoder.drop,
             widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=times.T,
-            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn)
+            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn,focus=self.focus)
         self._config = json.loads(json.dumps(options,default=lambda v: v.item()))   # NumPy's numbers as Python's
 
     def config(self) -> dict: # JSON-able
@@ -490,7 +495,7 @@ class CausalDiffAE(CausalSampler):
         device=None, # where to put the weights; "meta": shapes only
     ) -> 'CausalDiffAE':
         "A new model, untrained"
-        options = dict(mechanisms="additive",learn="reading")|config["options"]   # files from before there was a choice
+        options = dict(mechanisms="additive",learn="reading",focus=0.)|config["options"]   # files from before there was a choice
         with torch.device(device or "cpu"):
             return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**options)
 

@@ -87,12 +87,13 @@ def batches(
 dtypes = dict(fp32=torch.float32,bf16=torch.bfloat16,fp16=torch.float16)
 
 def _cpu_is_fast_in_bf16():
-    "Whether this processor multiplies matrices of bf16 in hardware (AMX)"
-    asked = getattr(torch.cpu,"_is_amx_tile_supported",None) or getattr(torch._C,"_cpu_is_amx_tile_supported",None)
+    "Whether this processor multiplies numbers of bf16 in hardware (AMX, or AVX-512 with BF16)"
+    asked = [getattr(torch.cpu,f"_is_{k}_supported",None) for k in ("amx_tile","avx512_bf16")]
     with contextlib.suppress(Exception):
-        if asked is not None: return bool(asked())
+        if all(asked): return any(bool(f()) for f in asked)
     with contextlib.suppress(OSError):
-        with open("/proc/cpuinfo",encoding="utf-8",errors="replace") as f: return "amx_bf16" in f.read()
+        with open("/proc/cpuinfo",encoding="utf-8",errors="replace") as f: flags = f.read()
+        return "amx_bf16" in flags or "avx512_bf16" in flags
     return False
 
 def pick_precision(

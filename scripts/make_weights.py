@@ -1,52 +1,77 @@
 """Train a shipped model anew by its recipe: `python scripts/make_weights.py NAME [--out FILE] [--steps N]`
 
-NAME is pendulum, circuit or digits. The weights go to `causaldiffae/weights/NAME.safetensors`, or to FILE; the recipe
-stands in the file's header. --steps trains shorter, to try the script. digits needs MNIST and MorphoMNIST's labels:
-`$CAUSALDIFFAE_DATA` names the folder that holds `mnist/` and `morphomnist/`. An interrupted run is kept in the cache
-and goes on when the command is given again."""
+NAME is pendulum, pendulum_noise, circuit or digits. The weights go to `causaldiffae/weights/NAME.safetensors`, or to
+FILE; the recipe stands in the file's header. --steps trains shorter, to try the script. digits needs MNIST and
+MorphoMNIST's labels: `$CAUSALDIFFAE_DATA` names the folder that holds `mnist/` and `morphomnist/`. An interrupted run
+is kept in the cache and goes on when the command is given again."""
 import argparse
 import os
 import time
 from pathlib import Path
+import numpy as np
 import torch
+from torch.nn import functional as F
 import causaldiffae as cd
 from causaldiffae.data.mnist import cache_home, read_mnist
-from causaldiffae.data.morphomnist import build_morphomnist, read_morpho_labels
+from causaldiffae.data.morphomnist import build_morphomnist, draw_noise, morphomnist_graph
+from causaldiffae.data.morphomnist import read_morpho_labels, solve_labels
+from causaldiffae.graph import parse_do
 from causaldiffae.images import from_uint8
 
 SHIPPED = Path(__file__).resolve().parents[1]/"causaldiffae"/"weights"
-PUBLISHED = dict(learn="reading",mechanisms="additive")   # the choices of the paper, with which all three were made
 
-def digits(n=24_000):
-    "The first `n` MNIST training images, brought to their published labels; the last 500 are not trained on"
+def foreign(x, g):
+    "Other hands: digits turned, slanted, wider or narrower at random, uint8 like `x`, (N, 28, 28)"
+    n = len(x)
+    turn,slant,wide,high = ((torch.rand(n,generator=g)*2-1)*k for k in (0.25,0.35,0.22,0.18))
+    c,s,none = turn.cos(),turn.sin(),torch.zeros(n)
+    rows = lambda a,b: torch.stack([torch.stack(a,1),torch.stack(b,1)],1)
+    theta = rows([c,-s],[s,c])@rows([1+wide,slant],[none,1+high])
+    where = F.affine_grid(torch.cat([theta,torch.zeros(n,2,1)],2),(n,1,*x.shape[1:]),align_corners=False)
+    grey = torch.as_tensor(x)[:,None].float()
+    return F.grid_sample(grey,where,mode="bilinear",align_corners=False)[:,0].round().byte().numpy()
+
+def digits(n=20_000, more=8_000):
+    """The first `n` MNIST training images, brought to their published labels, and `more` by other hands, thinner and
+    thicker than those; the last 500 of the first are not trained on"""
     home = Path(os.environ.get("CAUSALDIFFAE_DATA","../shared/data"))
     if not (home/"mnist").is_dir(): raise SystemExit(f"CAUSALDIFFAE_DATA: expected a folder with mnist, not {home}")
     images,digit = (v[:n] for v in read_mnist(home/"mnist"))
-    y,rows = read_morpho_labels(home/"morphomnist","train")[:n],torch.arange(n)
+    y = read_morpho_labels(home/"morphomnist","train")[:n]
+    g = torch.Generator().manual_seed(0)
+    wide = 1.2+4.8*torch.rand(more,generator=g,dtype=torch.float64)   # thickness, pixels
+    thick = solve_labels(draw_noise(more,g),parse_do({"thickness":wide},morphomnist_graph,more))
+    images = np.concatenate([images,foreign(images[:more],g)])
+    y,digit = torch.cat([y,thick.to(y)]),np.concatenate([digit,digit[:more]])
     built = build_morphomnist(images,y,cache=cache_home()/"morphomnist")
     graph = cd.CausalGraph.from_edges("thickness->intensity, digit",categories={"digit":list("0123456789")})
     labels = torch.cat([y,torch.as_tensor(digit)[:,None].to(y)],1)
+    held = torch.arange(n-500,n)
+    rest = torch.cat([torch.arange(n-500),torch.arange(n,n+more)])
     return cd.CausalDataset(graph,from_uint8(built.images),labels,name="morphomnist",
-                            splits=dict(train=rows[:-500],valid=rows[-500:-100],test=rows[-100:]))
+                            splits=dict(train=rest,valid=held[:400],test=held[400:]))
 
 # what to draw, options of the model, steps
+NARROW = dict(widths=(32,64,64))
 RECIPES = dict(
-    pendulum=(lambda: cd.pendulum(n=10_000,size=32,seed=0),{},12_000),
+    pendulum=(lambda: cd.pendulum(n=10_000,size=32,seed=0),NARROW,12_000),
+    pendulum_noise=(lambda: cd.pendulum(n=10_000,size=32,noise=True,seed=0),NARROW,16_000),
     circuit=(lambda: cd.circuit(10_000),dict(widths=(32,32,64),patch=4,encoder=dict(widths=(32,32))),12_000),
-    digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,96),patch=1,convs=2)),20_000),
+    digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,64),patch=1,convs=2),**NARROW),20_000),
 )
 
 def make(name, out, steps=None):
     "Train model `name` and save it to `out`"
     data,options,usual = RECIPES[name]
-    data,options,steps,kept = data(),{**PUBLISHED,**options},steps or usual,cache_home()/"weights"
+    data,steps,kept = data(),steps or usual,cache_home()/"weights"
     kept.mkdir(parents=True,exist_ok=True)
     torch.manual_seed(0)
     model = cd.CausalDiffAE(data.graph,data.image_shape,**options)
     start = time.process_time()
     cd.fit(model,data,steps=steps,precision="bf16",seed=0,checkpoint=kept/f"{name}_{steps}.ckpt",resume=True)
     recipe = dict(command=f"python scripts/make_weights.py {name} --steps {steps}",model=options,
-                  fit=dict(steps=steps,precision="bf16",seed=0),torch=torch.__version__)
+                  fit=dict(steps=steps,precision="bf16",seed=0),torch=torch.__version__,
+                  causaldiffae=cd.__version__)
     model.save(out,half=True,recipe=recipe)
     print(f"{out}: {Path(out).stat().st_size:,} bytes, {(time.process_time()-start)/60:.1f} minutes of processor time")
 
