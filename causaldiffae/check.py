@@ -30,6 +30,14 @@ def refusal(
     return ValueError(f"{name}: expected {expected}, got {got}")
 
 # %% ../nbs/00a_check.ipynb #c008
+def _range(lo, hi, above):
+    "The range of a number in words"
+    if above is None and math.isfinite(lo) and math.isfinite(hi): return f" from {lo:g} to {hi:g}"
+    low = "" if lo==-math.inf else f" of at least {lo:g}"
+    if above is not None: low = f" above {above:g}"
+    high = f"{' and' if low else ' of'} at most {hi:g}" if math.isfinite(hi) else ""
+    return low+high
+
 def check_number(
     name:str,            # of the argument, for the error
     v,                   # its value: Python's, NumPy's or a tensor of one element
@@ -44,10 +52,9 @@ def check_number(
     w = v.item() if getattr(v,"ndim",None)==0 else v
     good = isinstance(w,kind) and not isinstance(w,bool) and -math.inf<w<math.inf
     if good and lo<=w<=hi and (above is None or w>above): return int(w) if whole else w
-    low = f" above {above:g}" if above is not None else f" of at least {lo:g}" if math.isfinite(lo) else ""
-    high = f"{' and' if low else ' of'} at most {hi:g}" if math.isfinite(hi) else ""
-    if math.isfinite(lo) and math.isfinite(hi) and above is None: low,high = f" from {lo:g} to {hi:g}",""
-    raise refusal(name,f"{'a whole number' if whole else 'a finite number'}{low}{high}",described(v))
+    what = "a whole number" if whole else "a finite number"
+    raise refusal(name,what+_range(lo,hi,above),described(v))
+
 
 # %% ../nbs/00a_check.ipynb #c012
 def check_choice(

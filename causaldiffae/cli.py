@@ -296,10 +296,6 @@ def _training_data(data, common, folder, text):
         if k not in takes: raise refusal(f"--{'download' if k=='source' else k}","it with data that has it",data)
     return call(**given,**options_of(text,"--data_options",call))
 
-def _denoiser(shape):
-    "Patches of 4×4 pixels for images of 64 and more, where 4 divides the size: half the time of a step"
-    return dict(patch=4) if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else {}
-
 def _positive(**given):
     "Options that must be above zero where they are given"
     for k,v in given.items():
@@ -350,7 +346,7 @@ def causaldiffae_train(
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()):
         data = _training_data(data,common,folder,data_options)
     torch.manual_seed(seed)
-    built = {**_denoiser(data.image_shape),**options_of(model_options,"--model_options",CausalDiffAE)}
+    built = options_of(model_options,"--model_options",CausalDiffAE)
     model = CausalDiffAE(data.graph,data.image_shape,**built)
     if first: print(data,model,sep="\n",flush=True)
     options = {
@@ -418,17 +414,25 @@ def _typed():
 
 def _as_the_model(common, folder, data, asked, shape, n, channels):
     "What was not given, as the model has it"
-    own,takes = Path(data).is_dir() and data not in data_sets.names(),()
-    if not own and data in data_sets.names(): takes = inspect.signature(data_sets.find(data)).parameters
-    sized = "n" in takes and takes["n"].default is not None   # others have as many as there are
-    if sized and common["n"] is None and common["root"] is None: common["n"] = n
+    named = data in data_sets.names()
+    own,takes = Path(data).is_dir() and not named,_takes(data) if named else {}
     if shape and common["size"] is None and (own or "size" in takes):
         common["size"] = shape[1] if shape[1]==shape[2] else tuple(shape[1:])
+    if own and shape: _folder_as(folder,asked.graph,shape,channels)
+    if not named: return
+    free = {common["n"],common["root"]}=={None}
+    if free and takes.get("n") is not None: common["n"] = n   # other data sets have as many as there are
     if "digit" in takes and "digit" in getattr(getattr(asked,"graph",None),"names",()): common["digit"] = True
-    if not (own and shape): return
-    folder["graph"] = folder["graph"] or asked.graph
+
+def _takes(data):
+    "Parameters of a data set's function, with their defaults"
+    return {k: p.default for k,p in inspect.signature(data_sets.find(data)).parameters.items()}
+
+def _folder_as(folder, graph, shape, channels):
+    "A folder's graph, colours and categories, as the model has them"
+    folder["graph"] = folder["graph"] or graph
     folder["channels"] = channels or shape[0]
-    if folder["categories"] is None: folder["categories"] = ",".join(asked.graph.categories)
+    if folder["categories"] is None: folder["categories"] = ",".join(graph.categories)
 
 def _any_answer(asked):
     "A function whose parameters are all that a model's methods take"
@@ -452,7 +456,8 @@ def _demonstrate(model, split, asked, shown):
     images,titles,numbers,answers = [x[:k]],["factual"],[],{}
     for name,v in asked.items():
         true,x_cf = split.truth({name:v},slice(0,n)).images,model.predict(a,{name:v})
-        numbers.append((f"do({name})","distance to the true image, of 255",*(e.mean().item() for e in truth_error(x_cf,true,x))))
+        off = (e.mean().item() for e in truth_error(x_cf,true,x))
+        numbers.append((f"do({name})","distance to the true image, of 255",*off))
         images += [model.predict(_first(a,k),{name:shown[name]}),split.truth({name:shown[name]},slice(0,k)).images]
         titles += [f"do({name}={shown[name]:g})","truth"]
         answers[name] = x_cf

@@ -335,6 +335,8 @@ def _short(v):
     v = float(v)
     return float(f"{v:.6g}") if math.isfinite(v) else None
 
+def _word(v): return "" if v is None else f"{v:.3g}" if abs(v)<100 else f"{v:.0f}"
+
 # %% ../nbs/12b_evaluate.ipynb #c023
 class Report:
     "What was measured, what could not be, and the answers to look at"
@@ -410,7 +412,6 @@ class Report:
         return f.getvalue()
     def _html(self): return _page(self)
 
-def _word(v): return "" if v is None else f"{v:.3g}" if abs(v)<100 else f"{v:.0f}"
 
 # %% ../nbs/12b_evaluate.ipynb #c024
 _style = """:root{color-scheme:light dark} body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;
@@ -499,30 +500,35 @@ def evaluate(
     progress:bool=None, # show a bar; None: on a terminal
 ) -> Report:
     "Every measure that applies; ValueError for what cannot be evaluated"
-    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
-    n,cycles = check_number("n",n,2,whole=True),check_number("cycles",cycles,0,whole=True)
-    asked = only or [m for m in measures.names() if m not in only_by_name]
-    names = [m for m in asked if measures.find(m)]
+    models,rows = _asked_about(model,data,check_number("n",n,2,whole=True))
+    cycles = check_number("cycles",cycles,0,whole=True)
+    wanted = _wanted(only)
     progress = sys.stderr.isatty() if progress is None else progress
-    rows = data.test.index[:n]
-    if len(rows)<2: raise refusal("data","at least two test images",len(rows))
-    models = list(model) if isinstance(model,(list,tuple)) else [model]
-    if not models: raise refusal("model","at least one","none")
-    for m in models: _check_model(m,data)
-    if judges is None: judges = LateJudges(data,seed,progress)
+    judges = judges or LateJudges(data,seed,progress)
     how = dict(cycles=cycles,options=options or {},batch_size=batch_size,seed=seed)
     runs,missing,pictures = [],[],[]
     for m in models:
         e = gathered(m,data,rows,judges,progress,**how)
-        found = [f for name in names for f in measures.find(name)(e)]
-        runs.append([f for f in found if isinstance(f,Figure)])
-        missing += [f for f in found if isinstance(f,Missing) and f not in missing]
+        figures,absent = _by(wanted,e)
+        runs.append(figures)
+        missing += [f for f in absent if f not in missing]
         pictures = pictures or [shown(e,a) for a in e.answers if a.question.do]
-    about = dict(model=", ".join(map(_called,models)),data=data.name,graph=", ".join(f"{a}->{b}" for a,b in data.graph.edges),
+    about = dict(model=", ".join(map(_called,models)),data=data.name,graph=_arrows(data.graph),
                  images=len(rows),again=min(cycles,len(rows)),seed=seed,
                  options=options or {},causaldiffae=__version__)
     return Report(about,measured(runs,seed),missing,pictures)
 
+def _wanted(only):
+    "The measures of these names; of none, all but those that are only run by name"
+    if only: return [measures.find(m) for m in only]
+    return [measures.find(m) for m in measures.names() if m not in only_by_name]
+
+def _by(wanted, e):
+    "What these measures find, and what they say is missing"
+    found = [f for measure in wanted for f in measure(e)]
+    return [f for f in found if isinstance(f,Figure)],[f for f in found if isinstance(f,Missing)]
+
+def _arrows(graph): return ", ".join(f"{a}->{b}" for a,b in graph.edges)
 def _called(m): return str(m) if isinstance(m,(str,Path)) else type(m).__name__
 
 def _check_model(m, data):
@@ -532,6 +538,17 @@ def _check_model(m, data):
     if graph!=data.graph: raise refusal("data",f"the model's graph {graph}",data.graph)
     if tuple(shape)!=tuple(data.image_shape):
         raise refusal("data",f"images {tuple(shape)}",tuple(data.image_shape))
+
+def _asked_about(model, data, n):
+    "The runs of a model, and the rows of the images they are asked about"
+    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
+    rows = data.test.index[:n]
+    if len(rows)<2: raise refusal("data","at least two test images",len(rows))
+    models = list(model) if isinstance(model,(list,tuple)) else [model]
+    if not models: raise refusal("model","at least one","none")
+    for m in models: _check_model(m,data)
+    return models,rows
+
 
 # %% ../nbs/12b_evaluate.ipynb #c028
 def gathered(

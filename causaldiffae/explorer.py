@@ -52,6 +52,21 @@ def _batch(x, name):
         if single: x = x[None]
     return check_images(x,name=name).cpu()
 
+def _like_the_first(rows):
+    "Named images as batches, all of one shape"
+    rows = {k: _batch(v,k) for k,v in rows.items()}
+    for k,v in rows.items():
+        if v.shape!=rows["x"].shape: raise refusal(k,f"the shape of x, {tuple(rows['x'].shape)}",tuple(v.shape))
+    return list(rows.values())
+
+def _one_or_each(do, n):
+    "An intervention with one value for all images, or one for each"
+    for k,v in do.items():
+        got = np.shape(v.by if isinstance(v,shift) else v)
+        if got not in ((), (n,)):
+            raise refusal(f"do[{k!r}]", f"a value or {n} of them, one per image", f"shape {tuple(got)}")
+    return do
+
 def show_counterfactuals(
     x:Tensor,         # the images as they are, in [-1,1], (N, C, H, W) or (C, H, W)
     x_cf:Tensor,      # what the model says they would have been, like `x`
@@ -62,17 +77,10 @@ def show_counterfactuals(
 ):                    # the axes
     """Rows of images: factual, counterfactual, truth if there is one, and the difference,
     from the truth or else from the factual image"""
-    rows = dict(x=x,x_cf=x_cf)|({} if true is None else dict(true=true))
-    rows = {k: _batch(v,k) for k,v in rows.items()}
-    for k,v in rows.items():
-        if v.shape!=rows["x"].shape: raise refusal(k,f"the shape of x, {tuple(rows['x'].shape)}",tuple(v.shape))
-    rows,n = list(rows.values()),len(rows["x"])
-    for k,v in (do or {}).items():
-        got = np.shape(v.by if isinstance(v,shift) else v)
-        if got not in ((), (n,)):
-            raise refusal(f"do[{k!r}]", f"a value or {n} of them, one per image", f"shape {tuple(got)}")
+    rows = _like_the_first(dict(x=x,x_cf=x_cf)|({} if true is None else dict(true=true)))
+    do = _one_or_each(do or {},len(rows[0]))
     titles = ["factual",_written(do) if do else "counterfactual"]+(["truth"] if true is not None else [])
-    several = [words for v in (do or {}).values() if isinstance(words := _values(v),list)]
+    several = [words for v in do.values() if isinstance(words := _values(v),list)]
     heads = ["\n".join(o) for o in zip(*several)] if several else None
     base = 2 if true is not None else 0
     last = difference(rows[1],rows[base])
@@ -221,8 +229,7 @@ class Explorer:
         self.sliders,self.toggles,self.omega,self.steps,self.reset = c.sliders,c.toggles,c.omega,c.steps,c.reset
         self._notes,self._pictures,self._graph,self._status,self.widget = c.notes,c.pictures,c.graph,c.status,c.widget
         c.omega.layout.display = "" if self._ask.guided else "none"
-        for n in model.graph.names:
-            self.sliders[n].observe(lambda change,n=n: self._moved(n),"value")
+        for n in model.graph.names: self.sliders[n].observe(lambda _,n=n: self._moved(n),"value")
         for w in (*self.toggles.values(),self.omega,self.steps): w.observe(self._answer,"value")
         self.reset.on_click(self._restart)
         self._answer()

@@ -178,16 +178,17 @@ class CausalGraph(Dag):
         return f"CausalGraph({ {v: list(ps) for v,ps in self._parents.items()} }{cats})"
 
 # %% ../nbs/00_graph.ipynb #c011
+def _read_networkx(edges):
+    if not edges.is_directed() or edges.is_multigraph():
+        raise refusal("edges","a networkx.DiGraph",type(edges).__name__)
+    return _names(list(edges.nodes),"edges"),[(_name(a,"edges"),_name(b,"edges")) for a,b in edges.edges]
+
 def read_edges(
     edges,  # as CausalGraph.from_edges takes it
 ) -> tuple: # names in order of appearance, pairs (cause, effect)
     "Arrows out of text, a networkx.DiGraph or pairs; ValueError for anything else"
     if isinstance(edges,str): return read_dot(edges) if _dot.match(edges) else read_text(edges)
-    if isinstance(edges,nx.Graph):
-        if not edges.is_directed() or edges.is_multigraph():
-            raise refusal("edges","a networkx.DiGraph",type(edges).__name__)
-        names = _names(list(edges.nodes),"edges")
-        return names,[(_name(a,"edges"),_name(b,"edges")) for a,b in edges.edges]
+    if isinstance(edges,nx.Graph): return _read_networkx(edges)
     if isinstance(edges,(Mapping,set,frozenset,bytes)) or hasattr(edges,"shape") or not hasattr(edges,"__iter__"):
         what = "a string, a networkx.DiGraph or a list of pairs (cause, effect)"
         raise refusal("edges",f"{what}; a dict of parents goes to CausalGraph itself",type(edges).__name__)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['warn_outside', 'Abducted', 'joined', 'set_units', 'CausalCode', 'Reading', 'CausalReader', 'CausalAutoencoder',
-           'CausalLearner', 'CausalSteps', 'CausalSampler', 'encoder_options', 'CausalDiffAE']
+           'CausalLearner', 'CausalSteps', 'CausalSampler', 'encoder_options', 'usual_patch', 'CausalDiffAE']
 
 # %% ../nbs/06_model.ipynb #c003
 import json
@@ -435,7 +435,7 @@ class CausalSampler(CausalSteps):
         return v if samples is None else v.unflatten(0,(samples,-1))
 
 
-# %% ../nbs/06_model.ipynb #c020
+# %% ../nbs/06_model.ipynb #c019b
 def encoder_options(
     v,     # what the user gave: None or a dict
 ) -> dict: # of Python's own numbers
@@ -445,6 +445,14 @@ def encoder_options(
         raise refusal("encoder",f"a dict with {', '.join(names)}",described(v))
     return {k: list(o) if isinstance(o,(tuple,list)) else o for k,o in (v or {}).items()}
 
+def usual_patch(
+    image_shape, # (C, H, W)
+) -> int:        # 2 or 4
+    "Pixels to a side of a patch: 4 for images of 64 pixels and more, half the time of a step; else 2"
+    return 4 if min(image_shape[1:])>=64 and all(s%4==0 for s in image_shape[1:]) else 2
+
+
+# %% ../nbs/06_model.ipynb #c020
 class CausalDiffAE(CausalSampler):
     "Diffusion autoencoder whose latent code is a structural causal model (Komanduri et al. 2024)"
     def __init__(self,
@@ -456,7 +464,7 @@ class CausalDiffAE(CausalSampler):
         gamma:float=1e-3,      # weight of the two divergences
         drop:float=0.1,        # probability that the denoiser is shown the null token
         widths=(32,64,96),     # channels of the denoiser, each at half the resolution
-        patch:int=2,           # pixels to a side of the denoiser's patches
+        patch:int=None,        # pixels to a side of the denoiser's patches; 4 from 64 pixels, else 2
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
         T:int=1000,            # timesteps
@@ -473,6 +481,7 @@ class CausalDiffAE(CausalSampler):
         if not isinstance(scale,LabelScale) or len(scale.lo)!=graph.n:
             raise refusal("scale",f"a LabelScale of {graph.n} variables",described(scale))
         shape,encoder = check_shape(image_shape),encoder_options(encoder)
+        patch = usual_patch(shape) if patch is None else patch
         categories = {graph.index(v): len(cs) for v,cs in graph.categories.items()}
         d = max(check_number("latent_dim",latent_dim,1,10_000,whole=True),*categories.values(),1)
         prior = LabelPrior(scale,d,sigma,categories)
@@ -495,7 +504,8 @@ class CausalDiffAE(CausalSampler):
         device=None, # where to put the weights; "meta": shapes only
     ) -> 'CausalDiffAE':
         "A new model, untrained"
-        options = dict(mechanisms="additive",learn="reading",focus=0.)|config["options"]   # files from before there was a choice
+        # files from before there was a choice
+        options = dict(mechanisms="additive",learn="reading",focus=0.)|config["options"]
         with torch.device(device or "cpu"):
             return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**options)
 

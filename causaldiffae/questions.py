@@ -160,6 +160,8 @@ def _checked(x_cf, x):
     if len(got)==len(x): return got
     raise refusal("the model's answer",f"{len(x)} images",len(got))
 
+
+# %% ../nbs/12a_questions.ipynb #c013b
 def answered(
     data:CausalDataset,  # images, labels, and a simulator where there is one
     question:Question,   # what was asked

@@ -47,7 +47,7 @@ def _standard(x):
 def disentanglement(
     importance,  # of code i for factor j, not negative, (k, m)
 ) -> float:      # 0 … 1
-    "D of DCI (Eastwood & Williams 2018, section 2); of the transposed matrix it is C"
+    "D of DCI (Eastwood & Williams 2018); of the transposed matrix it is C"
     R = np.asarray(importance,dtype=np.float64)
     total = R.sum(1,keepdims=True)
     if total.sum()==0: return 0.
@@ -221,7 +221,7 @@ def mig(
     categorical=(),  # columns of `factors` that are categories
     bins:int=20,     # for numbers with more values than this
 ) -> float:          # 0 … 1
-    "Mutual information gap (Chen et al. 2018, eq. 6)"
+    "Mutual information gap (Chen et al. 2018)"
     return top_gap(information(codes,factors,categorical,bins=bins))
 
 def right_answers(
@@ -238,7 +238,7 @@ def sap(
     factors,         # raw units, nan unknown, (N, m)
     categorical=(),  # columns of `factors` that are categories
 ) -> float:          # 0 … 1
-    "Separated attribute predictability (Kumar et al. 2018, section 3)"
+    "Separated attribute predictability (Kumar et al. 2018)"
     c,f,categories = _inputs(codes,factors,categorical)
     score = lambda block,j: (right_answers(block,f[:,j]) if j in categories
                              else correlation(block,f[:,[j]])**2)
@@ -310,7 +310,7 @@ def infomec(
     bins:int=20,     # for numbers with more values than this
     seed:int=0,      # tells equal numbers apart
 ) -> InfoMEC:        # scores 0 … 1, nmi (n_vars, m)
-    "InfoM, InfoE, InfoC (Hsu et al. 2023, section 4)"
+    "InfoM, InfoE, InfoC (Hsu et al. 2023)"
     c,f,categories = _inputs(codes,factors,categorical)
     nmi = information(c,f,categories,by="knn",bins=bins,seed=seed)
     span = np.ptp(c,axis=0).max(1)
@@ -350,7 +350,7 @@ def active_units(
     mean,                 # means of codes over images, (N, k) or (N, n_vars, d)
     threshold:float=0.01, # variance over images, in squared units of the code
 ) -> np.ndarray:          # bool, (k,) or (n_vars, d); its sum is how many
-    "Units whose mean moves (Burda et al. 2016, section 5.3)"
+    "Units whose mean moves (Burda et al. 2016)"
     mean = _array("mean",mean)
     if mean.ndim not in (2,3):
         raise refusal("mean","(N, k) or (N, n_vars, d)",described(mean))

@@ -52,6 +52,17 @@ def check_options(
     return options
 
 # %% ../nbs/07_training.ipynb #x006b
+def _in_steps(budget, per_epoch):
+    "A budget as (kind, amount), epochs as steps"
+    kind,amount = next(iter(budget.items()))
+    return ("steps",math.ceil(amount*per_epoch)) if kind=="epochs" else (kind,amount)
+
+def _same_everywhere(procs, what):
+    "ValueError where processes differ"
+    everywhere = procs.gather(what)
+    for k,v in everywhere[0].items():
+        if any(e[k]!=v for e in everywhere): raise refusal(k,"the same in all processes",[e[k] for e in everywhere])
+
 def begin(
     model, data, options:dict, precision, compile, checkpoint, resume, # as for fit
 ) -> tuple: # the Run, iterator over its batches, its Checkpoint and Validate
@@ -67,14 +78,11 @@ def begin(
     if parts_n>n_rows: raise refusal("accumulate × processes",f"at most {n_rows}, the rows of an epoch",parts_n)
     if hasattr(model,"prepare"): model.prepare(data)
     batch_size = min(o["batch_size"],n_rows//parts_n)
-    kind,amount = next(iter(o["budget"].items()))
-    if kind=="epochs": kind,amount = "steps",math.ceil(amount*(n_rows//(batch_size*parts_n)))
+    kind,amount = _in_steps(o["budget"],n_rows//(batch_size*parts_n))
     same = {k: o[k] for k in ("seed","lr","ema","warmup","clip","kl_warmup","validations")}
     same |= {"batch_size":batch_size,"accumulate × processes":parts_n,"budget":[kind,amount],"precision":precision}
     same |= {f"data's {k}": v for k,v in data_digests(data.train).items()}|model_identity(model)
-    everywhere = procs.gather(dict(same,checkpoint=found))
-    for k,v in everywhere[0].items():
-        if any(e[k]!=v for e in everywhere): raise refusal(k,"the same in all processes",[e[k] for e in everywhere])
+    _same_everywhere(procs,dict(same,checkpoint=found))
     if found: check_same(state["same"],same)
     model.to(device).train()
     run = Run(

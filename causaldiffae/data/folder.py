@@ -237,16 +237,20 @@ def _about_column(v, y, n_wrong, n):
     if not len(known): return f"{v}: expected labels, got none in {n:,} rows"
     if (known==known[0]).all(): return f"{v}: expected labels that vary, got {known[0].item():g} in every row"
 
-def _parse(columns, graph, categories, problems, where):
-    """Cells to labels: (labels, graph with its categories); `columns`: variable -> list of cells;
-    `where`: (variable, row) -> (line, words)"""
-    declared = _declared(categories,graph)
+def _categories(columns, declared, problems):
+    "Each declared category's values: those named, or those found in its column"
     categories = {v: _discover(columns.get(v,())) if c is None else c for v,c in declared.items()}
     for v,c in categories.items():
         if len(c) > 1000:
             problems.append((None, f"{v}: expected at most 1,000 categories, got {len(c):,}; is it a number?"))
         elif len(c)<2 and v in columns:
             problems.append((None,f"{v}: expected at least two categories, got {', '.join(c) or 'none'}"))
+    return categories
+
+def _parse(columns, graph, categories, problems, where):
+    """Cells to labels: (labels, graph with its categories); `columns`: variable -> list of cells;
+    `where`: (variable, row) -> (line, words)"""
+    categories = _categories(columns,_declared(categories,graph),problems)
     n = max(map(len,columns.values()),default=0)
     y = torch.full((n,graph.n),math.nan,dtype=torch.float64)
     for v,cells in columns.items():
