@@ -107,7 +107,11 @@ def truth_errors(e:Evidence):
     "Distance to the true counterfactual: the whole picture, and what changes"
     true = [a for a in e.answers if a.truth is not None]
     for a in e.answers:
-        if a.truth is None: yield Missing("truth error",f"do({a.question.name}): {a.why}")
+        if a.truth is not None: continue
+        yield Missing("truth error",f"do({a.question.name}): {a.why}")
+        everywhere = torch.zeros_like(a.factual[:,:1],dtype=torch.bool)
+        kept = style_kept(a.images,a.factual,everywhere)
+        yield Figure("style kept",a.question.name,"picture","correlation",kept)
     for a in true:
         t = a.truth.images
         mask = changed(a.factual,t)
