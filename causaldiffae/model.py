@@ -13,16 +13,17 @@ import warnings
 from typing import NamedTuple
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from .check import check_choice, check_number, check_shape, check_tensor, described, refusal
 from .data.core import CausalDataset, LabelScale, _check_labels, label_range
 from .decoder import Decoder, blanked, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
-from .focus import label_maps, pixel_weights
+from .focus import label_maps, label_supports, pixel_weights
 from .graph import CausalGraph, parse_do
 from .images import check_images
 from .prior import LabelPrior, Units
-from .sampling import Route
+from .sampling import Route, shrunk, solvers
 from .schedule import NoiseSchedule, schedules
 
 # %% ../nbs/06_model.ipynb #c006
@@ -238,6 +239,8 @@ class CausalAutoencoder(CausalReader):
         self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
         self.focus = check_number("focus",focus,0)
         self.encoder,self.prior,self.decoder = encoder,prior,decoder
+        sizes = [min(s,64) for s in self.image_shape[1:]]
+        if self.focus: self.register_buffer("support",torch.ones(graph.n,*sizes))   # where each variable can be seen
         self.float()   # whatever torch's default type is
 
     def prepare(self,
@@ -247,7 +250,9 @@ class CausalAutoencoder(CausalReader):
         set_units(self.prior,self.graph,self.image_shape,data)
         known = ~data.train.labels.isnan()
         if not known.any(): return
-        if self.focus: self.decoder.weight = pixel_weights(label_maps(data),self.focus).to(self.device)
+        if self.focus:
+            self.decoder.weight = pixel_weights(label_maps(data),self.focus).to(self.device)
+            self.support.copy_(label_supports(data))
         whole = known.all(1).float().mean().item()
         if self.learn=="reading" and whole<0.05:
             warnings.warn(f"{_few(whole)} to train on has all its labels, and only such images show the denoiser "
@@ -371,12 +376,19 @@ class CausalSteps(CausalLearner):
         "The image with variables `z` and noise `x_T`; ValueError where they do not fit"
         return self._draw(x_T,self._latent("z",z),self._route(steps,solver,start),guidance)
 
-    def _draw(self, x_T, z, route, guidance):
+    def _draw(self, x_T, z, route, guidance, acts=()):
         C,H,W = self.image_shape
         shape = (len(z),C*route.kept,H,W)
         x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z),route,guidance)
         if not x.isfinite().all(): raise FloatingPointError("the decoder draws pixels that are no numbers")
-        return x
+        return self._elsewhere(x,x_T[:,:C],acts) if solvers.find(route.solver).image else x
+
+    def _elsewhere(self, x, factual, acts):
+        "Where nothing shows of what was set, only a difference that is large is more than the network's error"
+        if not (self.focus and acts): return x
+        seen = self.support[[a.index for a in acts]].amax(0)[None,None]
+        seen = F.interpolate(seen,self.image_shape[1:])>0.5
+        return torch.where(seen,x,factual+shrunk(x-factual,8.))
 
     @torch.no_grad()
     def predict(self,
@@ -388,7 +400,7 @@ class CausalSteps(CausalLearner):
         acts = self.actions(do,len(a.u))
         z = self.encoder.mechanisms(a.u,acts)
         warn_outside(self.graph,self.prior.seen,self.prior.labels(z),acts)
-        return self._draw(a.x_T,z,a.route,guidance)
+        return self._draw(a.x_T,z,a.route,guidance,acts)
 
 # %% ../nbs/06_model.ipynb #c018
 class CausalSampler(CausalSteps):
@@ -422,7 +434,7 @@ class CausalSampler(CausalSteps):
             draw = samples is not None
             a = self._abduct(x[own].to(self.device),route,y,luck[:,rows],draw)   # abduction
             z = self.encoder.mechanisms(a.u,those)                               # action
-            drawn_.append(self._draw(a.x_T,z,route,guidance))                    # prediction
+            drawn_.append(self._draw(a.x_T,z,route,guidance,those))                    # prediction
             parts.append(a if return_latents else a._replace(x_T=a.x_T[:0]))
             after.append(self.prior.labels(z))
         labels,x_cf,a = torch.cat(after),torch.cat(drawn_),joined(parts)

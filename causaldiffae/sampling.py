@@ -157,9 +157,10 @@ class Solver:
     images:int = 1   # 2: x_T has twice the channels
     per_step:int = 0 # images kept besides, for each step
     steps:int = 20   # calls of the network on the way down, where nobody names a number
+    image:bool = False # whether the first of them is the factual image
 
 solvers = Registry("solver","causaldiffae.solvers",ddim=Solver(ddim),adams=Solver(adams),
-                   exact=Solver(exact,2),twin=Solver(twin,2,1,steps=5))
+                   exact=Solver(exact,2),twin=Solver(twin,2,1,steps=5,image=True))
 
 @dataclass(frozen=True)
 class Route:
