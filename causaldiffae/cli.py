@@ -296,6 +296,10 @@ def _training_data(data, common, folder, text):
         if k not in takes: raise refusal(f"--{'download' if k=='source' else k}","it with data that has it",data)
     return call(**given,**options_of(text,"--data_options",call))
 
+def _denoiser(shape):
+    "Patches of 4×4 pixels for images of 64 and more, where 4 divides the size: a third of the time of a step"
+    return dict(patch=4) if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else {}
+
 def _positive(**given):
     "Options that must be above zero where they are given"
     for k,v in given.items():
@@ -346,7 +350,7 @@ def causaldiffae_train(
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()):
         data = _training_data(data,common,folder,data_options)
     torch.manual_seed(seed)
-    built = options_of(model_options,"--model_options",CausalDiffAE)
+    built = {**_denoiser(data.image_shape),**options_of(model_options,"--model_options",CausalDiffAE)}
     model = CausalDiffAE(data.graph,data.image_shape,**built)
     if first: print(data,model,sep="\n",flush=True)
     options = {

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['warn_outside', 'Abducted', 'joined', 'set_units', 'CausalCode', 'Reading', 'CausalReader', 'CausalAutoencoder',
-           'CausalLearner', 'CausalSteps', 'CausalSampler', 'encoder_options', 'usual_patch', 'CausalDiffAE']
+           'CausalLearner', 'CausalSteps', 'CausalSampler', 'encoder_options', 'CausalDiffAE']
 
 # %% ../nbs/06_model.ipynb #c003
 import json
@@ -457,12 +457,6 @@ def encoder_options(
         raise refusal("encoder",f"a dict with {', '.join(names)}",described(v))
     return {k: list(o) if isinstance(o,(tuple,list)) else o for k,o in (v or {}).items()}
 
-def usual_patch(
-    image_shape, # (C, H, W)
-) -> int:        # 2 or 4
-    "Pixels to a side of a patch: 4 for images of 64 pixels and more, half the time of a step; else 2"
-    return 4 if min(image_shape[1:])>=64 and all(s%4==0 for s in image_shape[1:]) else 2
-
 
 # %% ../nbs/06_model.ipynb #c020
 class CausalDiffAE(CausalSampler):
@@ -476,7 +470,7 @@ class CausalDiffAE(CausalSampler):
         gamma:float=1e-3,      # weight of the two divergences
         drop:float=0.1,        # probability that the denoiser is shown the null token
         widths=(32,64,96),     # channels of the denoiser, each at half the resolution
-        patch:int=None,        # pixels to a side of the denoiser's patches; 4 from 64 pixels, else 2
+        patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
         T:int=1000,            # timesteps
@@ -493,7 +487,6 @@ class CausalDiffAE(CausalSampler):
         if not isinstance(scale,LabelScale) or len(scale.lo)!=graph.n:
             raise refusal("scale",f"a LabelScale of {graph.n} variables",described(scale))
         shape,encoder = check_shape(image_shape),encoder_options(encoder)
-        patch = usual_patch(shape) if patch is None else patch
         categories = {graph.index(v): len(cs) for v,cs in graph.categories.items()}
         d = max(check_number("latent_dim",latent_dim,1,10_000,whole=True),*categories.values(),1)
         prior = LabelPrior(scale,d,sigma,categories)
