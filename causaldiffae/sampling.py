@@ -109,7 +109,7 @@ def exact(
 # %% ../nbs/03a_sampling.ipynb #x018b
 def closer(
     timesteps:Tensor,   # evenly spaced times, -1 the clean image, (steps+1,)
-    power:float=1.5,    # 1: as they are
+    power:float=1.25,   # 1: as they are
 ) -> Tensor:            # as many, in the same direction, from the same first to the same last
     "Times that are closer together where there is little noise"
     n,last = len(timesteps),timesteps.max()
@@ -132,20 +132,27 @@ def shrunk(
 
 def twin(
     denoiser,               # function (x_t, t) → the network's output, t integer (N,)
-    x:Tensor,               # images (N, C, H, W); or what the way up keeps, (N, (2+steps)C, H, W)
+    x:Tensor,               # images (N, C, H, W); or what the way up keeps, (N, (1+2·steps)C, H, W)
     schedule:NoiseSchedule, # ᾱ, and what the output means
     timesteps:Tensor,       # the times to visit, as for ddim, (steps+1,)
-) -> Tensor:                # image, noise and outputs (N, (2+steps)C, H, W); or images
-    """The image's own straight way, and beside it the difference that another denoiser makes
-    (after FlowEdit: Kulikov et al. 2025, with the image's own noise)"""
+) -> Tensor:                # image, its way and what the network says of it (N, (1+2·steps)C, H, W); or images
+    """The way of the image itself, and beside it the difference that another denoiser makes
+    (after FlowEdit: Kulikov et al. 2025, along the inverted way)"""
     steps,times = len(timesteps)-1,closer(timesteps)
     if timesteps[0]<timesteps[-1]:
-        x_T,a = adams(denoiser,x,schedule,timesteps),schedule.at(timesteps[-1:])
-        eps = (x_T-a.sqrt()*x)/(1-a).sqrt()
-        noisy = ((schedule.add_noise(x,t,eps),t) for t in times[1:,None].expand(-1,len(x)))
-        return torch.cat([x,eps,*(denoiser(*n) for n in noisy)],1)
-    x,eps,*own = x.chunk(steps+2,1)
-    difference = lambda d,t: denoiser(schedule.add_noise(x,t,eps)+d,t)-own.pop()
+        on_its_way,said = [],[]
+        def noted(x_t, t):
+            on_its_way.append(x_t)
+            said.append(denoiser(x_t,t))
+            return said[-1]
+        x_T = adams(noted,x,schedule,times)
+        noted(x_T,times[-1].expand(len(x)))
+        return torch.cat([x,*on_its_way[1:],*said[1:]],1)
+    x,*kept = x.chunk(1+2*steps,1)
+    factual = list(zip(kept[:steps],kept[steps:]))
+    def difference(d, t):
+        x_t,said = factual.pop()
+        return denoiser(x_t+d,t)-said
     return x+shrunk(ddim(difference,torch.zeros_like(x),schedule,times))
 
 
@@ -160,7 +167,7 @@ class Solver:
     image:bool = False # whether the first of them is the factual image
 
 solvers = Registry("solver","causaldiffae.solvers",ddim=Solver(ddim),adams=Solver(adams),
-                   exact=Solver(exact,2),twin=Solver(twin,2,1,steps=5,image=True))
+                   exact=Solver(exact,2),twin=Solver(twin,1,2,steps=7,image=True))
 
 @dataclass(frozen=True)
 class Route:
