@@ -33,7 +33,7 @@ def _unexplained(x, columns):
     return (x**2).sum(0)-((u.T@x)**2).sum(0),u.shape[1]
 
 def _to_regress(data, n, parts):
-    "Pixels of `n` labelled images around their mean, at most 64 to a side, (n, C·h·w); columns of each variable; (h, w)"
+    "Pixels of `n` labelled images around their mean, (n, C·h·w); columns of each variable; (h, w), at most 64"
     y = data.train.labels
     some = (~y.isnan().all(1)).nonzero()[:,0][:check_number("n",n,1,whole=True)]
     x,y = data.train.images[some],y[some].double()
