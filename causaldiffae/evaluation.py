@@ -573,7 +573,7 @@ def gathered(
     known = [(q,_undone(data,q,rows[:cycles])) for q in asked] if cycles else []
     again = {1:1,10:10} if cycles else {}
     with tqdm(total=None,unit=" answers",disable=not progress) as bar, warnings.catch_warnings():
-        warnings.simplefilter("once")   # of the same warning one is enough
+        warnings.simplefilter("once",append=True)   # of the same warning one is enough
         ask = lambda x: Respondent(model,x,options,batch_size,bar.update)
         first = ask(data.images[rows])
         answers = [answered(data,q,*first(q.do)) for q in asked]
