@@ -121,7 +121,7 @@ def closer(
 def shrunk(
     difference:Tensor,  # of two images, (N, C, H, W)
     error:float=2.,     # what the network gets wrong in it, of 255
-) -> Tensor:            # like `difference`, nearer to 0 where it is no larger than the error
+) -> Tensor:            # the same, nearer to 0 where it is no larger than the error
     """Empirical Wiener filter: the size of a difference is judged over 3×3 pixels,
     and over 5×5 by its mean, in which errors cancel"""
     around = lambda v,size: F.avg_pool2d(v,size,1,size//2,count_include_pad=False)
