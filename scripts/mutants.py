@@ -33,7 +33,9 @@ TESTS = {
     "checkpoints": ["tests/test_recipe.py","nbs/06b_checkpoints.ipynb","nbs/07_training.ipynb"],
     "training": ["tests/test_recipe.py","nbs/07_training.ipynb","tests/test_warnings.py"],
     "files": ["nbs/00d_files.ipynb","tests/test_surroundings.py"],
+    "focus": ["nbs/05b_focus.ipynb"],
     "metrics": ["nbs/11_metrics.ipynb"],
+    "realism": ["nbs/11c_realism.ipynb"],
     "representation": ["tests/test_representation.py","nbs/11a_representation.ipynb"],
 }
 
@@ -88,8 +90,10 @@ MUTANTS = [
     ("model",'pixel_weights(label_maps(data),self.focus)','pixel_weights(label_maps(data),0.)'),
     ("decoder",'return (self.weight*(self.net(x_t,t,z,null)-target)**2).mean()',
      'return ((self.net(x_t,t,z,null)-target)**2).mean()'),
-    ("focus",'gain = torch.where(gain>by_chance,(gain-q)*variance,0.)','gain = gain*variance'),
-    ("focus",'columns[:i]+columns[i+1:]','columns[:i]'),
+    ("focus",'gains.append(torch.where(gain>by_chance,gain-q,0.))','gains.append(gain)'),
+    ("focus",'if j not in group]','if j in group]'),
+    ("focus",'for w in (v,*graph.descendants(v))} for v in','for w in (v,)} for v in'),
+    ("focus",'return F.max_pool2d(found*(near>2.5),5,1,2)','return found'),
     ("focus",'each = (seen/seen.mean((1,2),keepdim=True))','each = seen'),
     ("focus",'return (w/w.mean()).float()','return w.float()'),
     ("sampling",'steps,times = len(timesteps)-1,closer(timesteps)','steps,times = len(timesteps)-1,timesteps'),
