@@ -14,7 +14,7 @@ from .data.core import CausalDataset
 
 # %% ../nbs/05b_focus.ipynb #c005
 def _indicators(y, parts):
-    "Labels of one variable as indicators of what they are nearest to, float64 (N, columns)"
+    "Labels of one variable as indicators of what they are nearest to, (N, columns)"
     known = y[~y.isnan()]
     values = known.unique()
     if len(values)>parts:
@@ -26,14 +26,14 @@ def _indicators(y, parts):
     return found[:,1:]                # the first is what is left of the others
 
 def _unexplained(x, columns):
-    "Squared residuals of each pixel given some columns, (pixels,), and how many columns count"
+    "Squared residuals of each pixel given some columns, and how many of these count"
     one = torch.ones(len(x),1,dtype=torch.float64)
     u,s,_ = torch.linalg.svd(torch.cat([one,*columns],1),full_matrices=False)
     u = u[:,s>1e-8*s[0]]
     return (x**2).sum(0)-((u.T@x)**2).sum(0),u.shape[1]
 
 def _to_regress(data, n, parts):
-    "Pixels of `n` labelled images around their mean, (n, C·h·w); columns of each variable; (h, w), at most 64"
+    "Pixels of labelled images around their mean; columns of each variable; (h, w)"
     y = data.train.labels
     some = (~y.isnan().all(1)).nonzero()[:,0][:check_number("n",n,1,whole=True)]
     x,y = data.train.images[some],y[some].double()
@@ -43,12 +43,13 @@ def _to_regress(data, n, parts):
     return x-x.mean(0),[_indicators(v,parts) for v in y.T],size
 
 def _gains(x, columns, groups):
-    "For each group of variables what it alone explains of each pixel, in units of the noise, beyond chance; the noise"
+    "What each group of variables alone explains of each pixel, in noises; the noise"
     full,k = _unexplained(x,columns)
     if len(x)<2*k+20: return None,full   # too few images to tell
     noise,gains = (full/(len(x)-k)).clamp(min=1e-12),[]
     for group in groups:
-        without,fewer = _unexplained(x,[c for j,c in enumerate(columns) if j not in group])
+        others = [c for j,c in enumerate(columns) if j not in group]
+        without,fewer = _unexplained(x,others)
         q,gain = k-fewer,(without-full)/noise
         by_chance = q+4*(2*max(q,1))**0.5
         gains.append(torch.where(gain>by_chance,gain-q,0.))
@@ -62,9 +63,10 @@ def label_maps(
     "What each variable explains of each pixel that the others do not"
     x,columns,size = _to_regress(data,n,parts)
     gains,noise = _gains(x,columns,[{i} for i in range(data.graph.n)])
-    if gains is None: return torch.zeros(data.graph.n,*data.image_shape[1:],dtype=torch.float64)
-    maps = (gains*noise/len(x)).view(data.graph.n,-1,*size).sum(1)
-    return F.interpolate(maps[None],data.image_shape[1:])[0]
+    n_vars,shape = data.graph.n,data.image_shape[1:]
+    if gains is None: return torch.zeros(n_vars,*shape,dtype=torch.float64)
+    maps = (gains*noise/len(x)).view(n_vars,-1,*size).sum(1)
+    return F.interpolate(maps[None],shape)[0]
 
 
 # %% ../nbs/05b_focus.ipynb #c010
@@ -85,8 +87,8 @@ def label_supports(
     data:CausalDataset, # its training images with labels
     n:int=4000,         # at most so many of them
     parts:int=8,        # how finely numbers are told apart
-) -> Tensor:            # 1 where a variable or what follows from it shows, (n_vars, h, w), 64 at most
-    "Where an intervention on each variable can be seen; everywhere, where images are too few to tell"
+) -> Tensor:            # 1 where it can be seen, (n_vars, h, w), 64 at most
+    "Where an intervention on each variable can be seen; everywhere, if images are too few"
     x,columns,size = _to_regress(data,n,parts)
     graph = data.graph
     groups = [{graph.index(w) for w in (v,*graph.descendants(v))} for v in graph.names]

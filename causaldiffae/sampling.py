@@ -110,7 +110,7 @@ def exact(
 def closer(
     timesteps:Tensor,   # evenly spaced times, -1 the clean image, (steps+1,)
     power:float=1.25,   # 1: as they are
-) -> Tensor:            # as many, in the same direction, from the same first to the same last
+) -> Tensor:            # as many, in the same direction, between the same ends
     "Times that are closer together where there is little noise"
     n,last = len(timesteps),timesteps.max()
     share = torch.linspace(0,1,n,dtype=torch.float64,device=timesteps.device)**power
