@@ -508,7 +508,8 @@ def evaluate(
     cycles = check_number("cycles",cycles,0,whole=True)
     wanted = _wanted(only)
     progress = sys.stderr.isatty() if progress is None else progress
-    judges = judges or LateJudges(data,seed,progress)
+    seed,batch_size = check_number("seed",seed,0,whole=True),check_number("batch_size",batch_size,1,whole=True)
+    judges = _fair(judges,data) or LateJudges(data,seed,progress)
     how = dict(cycles=cycles,options=options or {},batch_size=batch_size,seed=seed)
     runs,missing,pictures = [],[],[]
     for m in models:
@@ -521,6 +522,15 @@ def evaluate(
                  images=len(rows),again=min(cycles,len(rows)),seed=seed,
                  options=options or {},causaldiffae=__version__)
     return Report(about,measured(runs,seed),missing,pictures)
+
+def _fair(judges, data):
+    "Judges of this data's variables, or None"
+    if judges is None: return None
+    oracle = getattr(judges,"oracle",judges)
+    if oracle is judges: raise refusal("judges","a Judges, as train_judges gives it",described(judges))
+    graph = getattr(oracle,"graph",data.graph)
+    if graph!=data.graph: raise refusal("judges",f"an oracle of {data.graph}",graph)
+    return judges
 
 def _wanted(only):
     "The measures of these names; of none, all but those that are only run by name"

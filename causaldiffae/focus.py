@@ -45,7 +45,7 @@ def _to_regress(data, n, parts):
 def _gains(x, columns, groups):
     "What each group of variables alone explains of each pixel, in noises; the noise"
     full,k = _unexplained(x,columns)
-    if len(x)<2*k+20: return None,full   # too few images to tell
+    if len(x)<max(100,2*k+20): return None,full   # too few images to tell
     noise,gains = (full/(len(x)-k)).clamp(min=1e-12),[]
     for group in groups:
         others = [c for j,c in enumerate(columns) if j not in group]
