@@ -411,6 +411,8 @@ def causaldiffae_evaluate(
     report.save(out.with_suffix(".html"))
     print(report.table(),f"written to {out} and {out.with_suffix('.html')}",sep="\n")
 
+
+# %% ../nbs/14_cli.ipynb #e002b
 def _typed():
     "The command as it was typed; nothing where it was called from Python"
     name = Path(sys.argv[0]).name

@@ -523,6 +523,8 @@ def evaluate(
                  options=options or {},causaldiffae=__version__)
     return Report(about,measured(runs,seed),missing,pictures)
 
+
+# %% ../nbs/12b_evaluate.ipynb #c027b
 def _fair(judges, data):
     "Judges of this data's variables, or None"
     if judges is None: return None
