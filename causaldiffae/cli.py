@@ -297,7 +297,7 @@ def _training_data(data, common, folder, text):
     return call(**given,**options_of(text,"--data_options",call))
 
 def _denoiser(shape):
-    "Patches of 4×4 pixels for images of 64 and more, where 4 divides the size: a third of the time of a step"
+    "Patches of 4×4 pixels for images of 64 and more, where 4 divides the size: a quarter of the positions"
     return dict(patch=4) if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else {}
 
 def _positive(**given):
