@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 import causaldiffae as cd
-from causaldiffae.data.mnist import cache_home, read_mnist
+from causaldiffae.data.mnist import _redrawn, cache_home, read_mnist
 from causaldiffae.data.morphomnist import build_morphomnist, draw_noise, morphomnist_graph
 from causaldiffae.data.morphomnist import read_morpho_labels, solve_labels
 from causaldiffae.graph import parse_do
@@ -31,9 +31,15 @@ def foreign(x, g):
     grey = torch.as_tensor(x)[:,None].float()
     return F.grid_sample(grey,where,mode="bilinear",align_corners=False)[:,0].round().byte().numpy()
 
-def digits(n=20_000, more=8_000):
-    """The first `n` MNIST training images, brought to their published labels, and `more` by other hands, thinner and
-    thicker than those; the last 500 of the first are not trained on"""
+def coarse(x):
+    "Pictures as a scanner of 8×8 grey values sees them, drawn again along their centre line, uint8 (N, 28, 28)"
+    ink = torch.as_tensor(x[:,4:-4,4:-4]>=128)[:,None].float()
+    small = (16*F.adaptive_avg_pool2d(ink,8)).round()[:,0].numpy()
+    return np.stack([_redrawn(v) if v.any() else x[i] for i,v in enumerate(small)])
+
+def digits(n=20_000, more=10_000):
+    """The first `n` MNIST training images, brought to their published labels, and `more` by other hands, half of them
+    scanned coarsely, thinner and thicker than those; the last 500 of the first are not trained on"""
     home = Path(os.environ.get("CAUSALDIFFAE_DATA","../shared/data"))
     if not (home/"mnist").is_dir(): raise SystemExit(f"CAUSALDIFFAE_DATA: expected a folder with mnist, not {home}")
     images,digit = (v[:n] for v in read_mnist(home/"mnist"))
@@ -41,8 +47,9 @@ def digits(n=20_000, more=8_000):
     g = torch.Generator().manual_seed(0)
     wide = 1.2+4.8*torch.rand(more,generator=g,dtype=torch.float64)   # thickness, pixels
     thick = solve_labels(draw_noise(more,g),parse_do({"thickness":wide},morphomnist_graph,more))
-    images = np.concatenate([images,foreign(images[:more],g)])
-    y,digit = torch.cat([y,thick.to(y)]),np.concatenate([digit,digit[:more]])
+    hands = foreign(images[:more],g)
+    images = np.concatenate([images,hands[::2],coarse(hands[1::2])])
+    y,digit = torch.cat([y,thick.to(y)]),np.concatenate([digit,digit[:more:2],digit[1:more:2]])
     built = build_morphomnist(images,y,cache=cache_home()/"morphomnist")
     graph = cd.CausalGraph.from_edges("thickness->intensity, digit",categories={"digit":list("0123456789")})
     labels = torch.cat([y,torch.as_tensor(digit)[:,None].to(y)],1)

@@ -146,13 +146,15 @@ def embedded_digits(
 ) -> tuple:  # images, uint8 (n, 28, 28); digit class, uint8 (n,)
     "scikit-learn's handwritten digits, drawn again along their centre line with a pen of 2.4 pixels"
     load_digits = need("sklearn.datasets","data","the embedded digits").load_digits
-    ndimage,morphology,_ = _skimage()
-    small,s = load_digits(),4
+    small = load_digits()
     most = len(small.images)
     n = most if n is None else check_number("n",n,1,most,whole=True)
-    def draw(x):
-        x = np.pad(_resized(x, (20*s,20*s)), 4*s)
-        x = ndimage.gaussian_filter(x, 0.7*s) - 0.9*ndimage.gaussian_filter(x, 2*s)
-        line = morphology.skeletonize(x>=0.2*x.max())
-        return (255*_reduce((ndimage.distance_transform_edt(~line)<=1.2*s).astype(float), s)).astype(np.uint8)
-    return np.stack([draw(x) for x in small.images[:n]]),small.target[:n].astype(np.uint8)
+    return np.stack([_redrawn(x) for x in small.images[:n]]),small.target[:n].astype(np.uint8)
+
+def _redrawn(x, s=4):
+    "A coarse picture of a digit, (8, 8), along its centre line with a pen of 2.4 pixels, uint8 (28, 28)"
+    ndimage,morphology,_ = _skimage()
+    x = np.pad(_resized(x, (20*s,20*s)), 4*s)
+    x = ndimage.gaussian_filter(x, 0.7*s) - 0.9*ndimage.gaussian_filter(x, 2*s)
+    line = morphology.skeletonize(x>=0.2*x.max())
+    return (255*_reduce((ndimage.distance_transform_edt(~line)<=1.2*s).astype(float), s)).astype(np.uint8)
