@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['published', 'measures', 'only_by_name', 'columns', 'Figure', 'Missing', 'Evidence', 'LateJudges', 'truth_errors',
            'causes', 'follow', 'effects', 'nothing_done', 'done_and_undone', 'realism', 'perceptual', 'of_code',
-           'minimality', 'coverages', 'measured', 'Report', 'ranked', 'shown', 'evaluate', 'gathered']
+           'minimality', 'coverages', 'measured', 'not_of_all', 'Report', 'ranked', 'shown', 'evaluate', 'gathered']
 
 # %% ../nbs/12b_evaluate.ipynb #c002
 import base64
@@ -205,6 +205,9 @@ def realism(e:Evidence):
     if e.oracle is None:
         yield Missing("realism","no oracle whose features could be compared")
         return
+    if len(e.answers[0].factual)<4:
+        yield Missing("realism","fewer than four images")
+        return
     real = e.oracle.features(e.answers[0].factual)
     for a in e.answers:
         if not a.question.do: continue
@@ -212,7 +215,7 @@ def realism(e:Evidence):
         like = real if a.truth is None else e.oracle.features(a.truth.images)
         for name,distance in (("Fréchet distance",frechet_distance),
                               ("kernel distance",kernel_distance)):
-            if n<2 or len(got)<2: continue
+            if len(got)<2: continue
             of = (distance(got,like),distance(real,like),distance(real[:n],real[n:]))
             of = [torch.as_tensor(o,dtype=torch.float64).reshape(1) for o in of]
             yield Figure(name,a.question.name,"features","",*of)
@@ -222,6 +225,9 @@ def realism(e:Evidence):
 def perceptual(e:Evidence):
     "LPIPS and FID, by networks that saw photographs; run only where it is asked for by name"
     real = e.answers[0].factual
+    if len(real)<4:
+        yield Missing("perceptual","fewer than four images")
+        return
     for a in e.answers:
         if not a.question.do: continue
         name,n = a.question.name,len(real)//2
@@ -262,7 +268,10 @@ def minimality(e:Evidence):
         return
     vae = e.judges.vae
     for a in e.answers:
-        if len(a.question.do)!=1 or len(a.factual)<20: continue
+        if len(a.question.do)!=1: continue
+        if len(a.factual)<20:
+            yield Missing("CLD",f"fewer than 20 images for do({a.question.name})")
+            continue
         i = e.data.graph.index(a.question.name)
         own,asked = a.own[:,i],_asked(e,a,i)
         real,drawn = posteriors(vae,a.factual),posteriors(vae,a.images)
@@ -285,7 +294,8 @@ def _alike(y, own, category):
     "For each value of `y` the tenth of the images whose own is nearest; of a category the same"
     off = (y[:,None]-own).abs()
     if category: return off==0
-    tenth = off.nan_to_num(math.inf).kthvalue(max(1,len(own)//10),dim=1).values
+    known = int((~own.isnan()).sum())
+    tenth = off.nan_to_num(math.inf).kthvalue(max(1,known//10),dim=1).values
     return off<=tenth[:,None]
 
 def coverages(e:Evidence):
@@ -321,18 +331,26 @@ def measured(
     runs:list,  # of lists of Figure, one list for each run
     seed:int=0, # of the bootstrap
 ) -> list:      # of dicts with `columns`
-    "Means with their 95 % intervals, over images and over runs"
-    rows = []
-    for same in zip(*runs,strict=True):
-        f = same[0]
-        if any(o[:4]!=f[:4] for o in same):
-            raise refusal("model","runs of which the same can be measured",f"{f[:4]}")
+    "Means with their 95 % intervals, over images and over runs; of what all runs have"
+    rows,named = [],[{f[:4]: f for f in run} for run in runs]
+    for key,f in named[0].items():
+        if not all(key in run for run in named): continue
+        same = [run[key] for run in named]
         of = estimate(torch.stack([o.values for o in same]),seed)
         mean = lambda vs: None if vs[0] is None else _short(torch.stack(vs).nanmean())
         beside = (mean([getattr(o,k) for o in same]) for k in ("unchanged","floor"))
         n = int((~f.values.isnan()).sum())
         rows.append(dict(zip(columns,(*f[:4],*map(_short,of),*beside,n))))
     return rows
+
+def not_of_all(
+    runs:list, # of lists of Figure, one list for each run
+) -> list:     # of Missing
+    "What was measured of some runs alone"
+    keys = [{f[:4] for f in run} for run in runs]
+    some = sorted(set().union(*keys)-set.intersection(*keys))
+    said = lambda k: f"do({k[1]}), {k[2]}: only of {sum(k in run for run in keys)} of {len(keys)} runs"
+    return [Missing(k[0],said(k)) for k in some]
 
 def _short(v):
     "Six digits, as JSON has them; None for what is no number"
@@ -392,7 +410,7 @@ class Report:
         "A report without its pictures; ValueError for another file"
         try:
             d = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(d["about"],d["rows"],d["missing"])
+            return cls(dict(d["about"]),list(map(_row,d["rows"])),list(map(_missing,d["missing"])))
         except (UnicodeDecodeError,ValueError,KeyError,TypeError,RecursionError) as e:
             why = f"{path} ({type(e).__name__})"
             raise refusal("path","a JSON file that Report.save wrote",why) from None
@@ -418,6 +436,18 @@ class Report:
 
 
 # %% ../nbs/12b_evaluate.ipynb #c024
+def _row(r):
+    "A row that JSON held: numbers or nothing where numbers must be"
+    number = lambda v: v is None or (isinstance(v,int|float) and not isinstance(v,bool) and math.isfinite(v))
+    if not all(isinstance(r[k],str) if k in columns[:4] else number(r[k]) for k in columns): raise ValueError
+    return {k: r[k] for k in columns}
+
+def _missing(m):
+    if not isinstance(m,list): raise ValueError
+    what,why = m
+    if not (isinstance(what,str) and isinstance(why,str)): raise ValueError
+    return what,why
+
 _style = """:root{color-scheme:light dark} body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;
 margin:2rem auto;padding:0 1rem} img{max-width:100%;image-rendering:pixelated}
 .wide{overflow-x:auto} table{border-collapse:collapse;font-size:.85rem}
@@ -508,20 +538,25 @@ def evaluate(
     cycles = check_number("cycles",cycles,0,whole=True)
     wanted = _wanted(only)
     progress = sys.stderr.isatty() if progress is None else progress
-    seed,batch_size = check_number("seed",seed,0,whole=True),check_number("batch_size",batch_size,1,whole=True)
+    seed = check_number("seed",seed,0,whole=True)
+    batch_size = check_number("batch_size",batch_size,1,whole=True)
     judges = _fair(judges,data) or LateJudges(data,seed,progress)
-    how = dict(cycles=cycles,options=options or {},batch_size=batch_size,seed=seed)
-    runs,missing,pictures = [],[],[]
+    options = _options(options)
+    how = dict(cycles=cycles,options=options,batch_size=batch_size,seed=seed)
+    runs,missing,pictures,asked = [],[],[],[]
     for m in models:
         e = gathered(m,data,rows,judges,progress,**how)
+        asked.append([a.question.rows for a in e.answers])
+        _same_images(asked)
         figures,absent = _by(wanted,e)
         runs.append(figures)
         missing += [f for f in absent if f not in missing]
         pictures = pictures or [shown(e,a) for a in e.answers if a.question.do]
+        again = len(e.again[1][0]) if e.again else 0
     about = dict(model=", ".join(map(_called,models)),data=data.name,graph=_arrows(data.graph),
-                 images=len(rows),again=min(cycles,len(rows)),seed=seed,
-                 options=options or {},causaldiffae=__version__)
-    return Report(about,measured(runs,seed),missing,pictures)
+                 images=len(torch.cat(asked[0]).unique()),again=again,seed=seed,
+                 options={k: _plain(v) for k,v in options.items()},causaldiffae=__version__)
+    return Report(about,measured(runs,seed),missing+not_of_all(runs),pictures)
 
 
 # %% ../nbs/12b_evaluate.ipynb #c027b
@@ -536,8 +571,29 @@ def _fair(judges, data):
 
 def _wanted(only):
     "The measures of these names; of none, all but those that are only run by name"
+    if isinstance(only,str): only = [only]
+    if not (only is None or isinstance(only,(list,tuple,set))):
+        raise refusal("only","names of measures, as a list",described(only))
     if only: return [measures.find(m) for m in only]
     return [measures.find(m) for m in measures.names() if m not in only_by_name]
+
+def _options(options):
+    "A model's further arguments by their names"
+    if options is None: return {}
+    if isinstance(options,dict) and all(isinstance(k,str) for k in options): return options
+    raise refusal("options","arguments by name, such as dict(steps=14)",described(options))
+
+def _plain(v):
+    "A value as JSON holds it, or in words"
+    if isinstance(v,(list,tuple)): return [_plain(o) for o in v]
+    if isinstance(v,dict): return {str(k): _plain(o) for k,o in v.items()}
+    return v if isinstance(v,str|int|bool|None) or (isinstance(v,float) and math.isfinite(v)) else described(v)
+
+def _same_images(asked):
+    "Refuse runs that were asked about different images"
+    same = lambda a: len(a)==len(asked[0]) and all(torch.equal(*p) for p in zip(a,asked[0]))
+    if not same(asked[-1]):
+        raise refusal("model","runs asked about the same images","others")
 
 def _by(wanted, e):
     "What these measures find, and what they say is missing"
@@ -560,6 +616,8 @@ def _asked_about(model, data, n):
     if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
     rows = data.test.index[:n]
     if len(rows)<2: raise refusal("data","at least two test images",len(rows))
+    if not any(len(y[~y.isnan()].unique())>1 for y in data.labels.T):
+        raise refusal("data","a variable with two known values","none")
     models = list(model) if isinstance(model,(list,tuple)) else [model]
     if not models: raise refusal("model","at least one","none")
     for m in models: _check_model(m,data)
@@ -631,4 +689,6 @@ def _from_folder(folder, data, judges, seed, progress):
     with tqdm(unit=" pictures",disable=not progress) as bar: found = read_answers(folder,data,bar.update)
     again = {1:(a.factual,a.images) for a in found if not a.question.do}
     if len(again)==len(found): raise refusal("folder","answers to an intervention","only with nothing done")
+    seen = sorted({int(r) for a in found for r in a.question.rows if r not in data.test.index})
+    if seen: raise refusal("folder","answers about test images",f"about {described(seen)}")
     return Evidence(data,[a for a in found if a.question.do],again,{},None,judges,seed)

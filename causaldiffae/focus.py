@@ -9,7 +9,7 @@ __all__ = ['label_maps', 'pixel_weights', 'label_supports']
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from .check import check_number, described, refusal
+from .check import check_number, check_tensor, described, refusal
 from .data.core import CausalDataset
 
 # %% ../nbs/05b_focus.ipynb #c005
@@ -34,6 +34,7 @@ def _unexplained(x, columns):
 
 def _to_regress(data, n, parts):
     "Pixels of labelled images around their mean; columns of each variable; (h, w)"
+    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
     y = data.train.labels
     some = (~y.isnan().all(1)).nonzero()[:,0][:check_number("n",n,1,whole=True)]
     x,y = data.train.images[some],y[some].double()
@@ -75,11 +76,13 @@ def pixel_weights(
     focus:float=1., # 0: all pixels count the same
 ) -> Tensor:        # weights with mean 1, float32 (H, W)
     "How much each pixel counts in the loss"
-    if maps.ndim!=3: raise refusal("maps","shape (n_vars, H, W)",described(maps))
+    maps = check_tensor("maps",maps,("n_vars","H","W"),None)
+    if not (maps>=0).all() or maps.isinf().any():
+        raise refusal("maps","finite numbers of at least 0",described(maps))
     seen = maps[maps.flatten(1).amax(1)>0]
     if not len(seen): return torch.ones(maps.shape[1:])
     each = (seen/seen.mean((1,2),keepdim=True)).clamp(max=100)
-    w = 1+check_number("focus",focus,0)*each.mean(0)
+    w = 1+check_number("focus",focus,0,1e6)*each.mean(0)
     return (w/w.mean()).float()
 
 # %% ../nbs/05b_focus.ipynb #c012b

@@ -237,7 +237,7 @@ class CausalAutoencoder(CausalReader):
         self.learn = check_choice("learn",learn,("labels","reading"))
         self.graph,self.image_shape = graph,check_shape(image_shape)
         self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
-        self.focus = check_number("focus",focus,0)
+        self.focus = check_number("focus",focus,0,1e6)
         self.encoder,self.prior,self.decoder = encoder,prior,decoder
         sizes = [min(s,64) for s in self.image_shape[1:]]
         if self.focus: self.register_buffer("support",torch.ones(graph.n,*sizes))   # where each variable can be seen

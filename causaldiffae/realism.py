@@ -9,15 +9,21 @@ __all__ = ['frechet_distance', 'kernel_distance', 'lpips', 'fid']
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from .check import described, need, refusal
+from .check import check_number, described, need, refusal
 from .images import check_images
 
 # %% ../nbs/11c_realism.ipynb #c005
-def _features(name, f):
-    f = torch.as_tensor(f).double()
-    if f.ndim!=2 or len(f)<2 or not f.isfinite().all():
-        raise refusal(name,"finite features of at least two images, (N, k)",described(f))
-    return f
+def _features(name, f, width=None):
+    what = f"finite features of at least two images, (N, {width or 'k'})"
+    try: g = torch.as_tensor(f).double()
+    except (TypeError,ValueError,RuntimeError): raise refusal(name,what,described(f)) from None
+    fits = g.ndim==2 and len(g)>1 and g.shape[1] in ((width,) if width else range(1,10**6))
+    if fits and g.isfinite().all(): return g
+    raise refusal(name,what,described(f))
+
+def _both(f, g):
+    f = _features("f",f)
+    return f,_features("g",g,f.shape[1])
 
 def _root(m):
     "The root of a symmetric matrix without negative eigenvalues"
@@ -29,7 +35,7 @@ def frechet_distance(
     g:Tensor, # of others, (M, k)
 ) -> float:   # squared units of the features
     "Fréchet distance of two Gaussians with these means and covariances (Heusel et al. 2017)"
-    f,g = _features("f",f),_features("g",g)
+    f,g = _both(f,g)
     means = ((f.mean(0)-g.mean(0))**2).sum()
     c,d = (torch.cov(o.T).reshape(o.shape[1],-1) for o in (f,g))
     root = _root(c)
@@ -41,7 +47,7 @@ def kernel_distance(
     g:Tensor, # of others, (M, k)
 ) -> float:   # 0 on average where both come from the same images
     "Squared maximum mean discrepancy, unbiased (Bińkowski et al. 2018)"
-    f,g = _features("f",f),_features("g",g)
+    f,g = _both(f,g)
     kernel = lambda a,b: (a@b.T/a.shape[1]+1)**3
     def within(a):
         k = kernel(a,a)
@@ -51,7 +57,7 @@ def kernel_distance(
 # %% ../nbs/11c_realism.ipynb #c012
 def _coloured(name, x, like=None):
     "Images as networks for photographs want them: three channels, 64 pixels or more"
-    x = check_images(x,like or x.shape[1:],name).cpu()
+    x = check_images(x,like,name).cpu()
     if x.shape[1] not in (1,3):
         raise refusal(name,"images of one or three channels",described(x))
     small = max(1,-(-64//min(x.shape[2:])))
@@ -65,12 +71,15 @@ def lpips(
     batch_size:int=64, # images at a time
 ) -> Tensor:         # 0 and up, float64 (N,)
     "Learned perceptual distance (Zhang et al. 2018); ImportError without torchmetrics"
+    answer = check_images(answer,None,"answer")
     a,b = _coloured("answer",answer),_coloured("true",true,answer.shape[1:])
     if len(a)!=len(b): raise refusal("true",f"{len(a)} images",len(b))
+    size = check_number("batch_size",batch_size,1,whole=True)
     if network is None:
+        need("torchvision","perceptual","lpips")
         net = need("torchmetrics.image.lpip","perceptual","lpips")
         network = net.LearnedPerceptualImagePatchSimilarity("alex",reduction="none")
-    pairs = zip(a.split(batch_size),b.split(batch_size))
+    pairs = zip(a.split(size),b.split(size))
     return torch.cat([network(*p).reshape(-1) for p in pairs]).double()
 
 @torch.no_grad()
@@ -81,13 +90,16 @@ def fid(
     batch_size:int=64, # images at a time
 ) -> float:          # 0 and up
     "Fréchet Inception distance (Heusel et al. 2017); ImportError without torchmetrics"
+    answers = check_images(answers,None,"answers")
     a,b = _coloured("answers",answers),_coloured("real",real,answers.shape[1:])
+    size = check_number("batch_size",batch_size,1,whole=True)
     for name,v in (("answers",a),("real",b)):
         if len(v)<2: raise refusal(name,"at least two images",len(v))
     if network is None:
+        need("torch_fidelity","perceptual","fid")
         net = need("torchmetrics.image.fid","perceptual","fid")
         network = net.FrechetInceptionDistance(2048,normalize=True)
     network.reset()
     for x,is_real in ((a,False),(b,True)):
-        for part in x.split(batch_size): network.update((part+1)/2,real=is_real)
+        for part in x.split(size): network.update((part+1)/2,real=is_real)
     return network.compute().item()

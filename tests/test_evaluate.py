@@ -7,7 +7,7 @@ from causaldiffae.baselines.diffscm import DiffSCM
 from causaldiffae.data.core import CausalDataset, Split
 from causaldiffae.data.morphomnist import morphomnist
 from causaldiffae.data.pendulum import pendulum
-from causaldiffae.evaluation import Figure, evaluate, measures
+from causaldiffae.evaluation import Figure, _alike, evaluate, measures
 from causaldiffae.images import from_uint8, to_uint8
 from causaldiffae.judges import train_judges
 from causaldiffae.model import CausalDiffAE
@@ -52,6 +52,7 @@ def test_a_folder_scores_as_the_arrays_it_came_from(tmp_path, data, judge):
     file,array = asked(tmp_path/"peer",data,judge),asked(model,data,judge,cycles=0)
     for r in array.rows: assert file.find(r["measure"],r["do"],r["of"])==r
     assert file.find("composition, 1×")["value"]>0
+    assert (file.about["images"],file.about["again"],array.about["again"])==(30,30,0)
     assert read_answers(tmp_path/"peer",data)[0].question.name==""
 
 def test_a_folder_without_answers_is_refused(tmp_path, data, judge):
@@ -116,3 +117,44 @@ def test_a_measure_of_ones_own(data, judge):
     measures["mine"] = mine
     try: assert asked(Copies(),data,judge,only=["mine"]).find("mine")["value"]==1
     finally: del measures["mine"]
+
+def test_a_folder_about_training_images_is_refused(tmp_path, data, judge):
+    swapped = dict(train=data.index["test"],valid=data.index["valid"],test=data.index["train"])
+    seen = CausalDataset(data.graph,data.images,data.labels,splits=swapped)
+    for q in write_questions(seen,tmp_path/"peer",n=5):
+        _pictures(tmp_path/"peer"/(q.name or "nothing"),q.rows,data.images[q.rows])
+    with pytest.raises(ValueError,match="folder: expected answers about test images"):
+        asked(tmp_path/"peer",data,judge)
+
+def test_runs_of_which_one_refuses_share_what_they_have(data, judge):
+    class Never(Copies):
+        def counterfactual(self, x, do):
+            if not do: raise ValueError("do: expected an intervention")
+            return x
+    with pytest.warns(UserWarning,match="nothing done"):
+        report = asked([Copies(),Never()],data,judge)
+    assert report.find("truth error","angle")["n"]==30
+    assert ["composition, 1×","do(), picture: only of 1 of 2 runs"] in report.missing
+
+def test_runs_about_other_images_are_refused(tmp_path, data, judge):
+    for q in write_questions(data,tmp_path/"peer",n=7):
+        _pictures(tmp_path/"peer"/(q.name or "nothing"),q.rows,data.images[q.rows])
+    with pytest.raises(ValueError,match="model: expected runs asked about the same images"):
+        asked([Copies(),tmp_path/"peer"],data,judge)
+
+def test_few_images_are_said_to_be_few(data, judge):
+    report = evaluate(Copies(),data,n=3,cycles=0,judges=judge,only=["realism","minimality"],progress=False)
+    assert not report.rows
+    assert ["realism","fewer than four images"] in report.missing
+    assert ["CLD","fewer than 20 images for do(light)"] in report.missing
+
+def test_a_tensor_among_the_options_does_not_cost_the_report(tmp_path, data, judge):
+    class Draws(Copies):
+        def counterfactual(self, x, do, by=None): return x*by
+    report = asked(Draws(),data,judge,only="truth error",options=dict(by=torch.ones(1)))
+    report.save(tmp_path/"r.json")
+    assert json.loads((tmp_path/"r.json").read_text())["about"]["options"]=={"by":"float32 (1,)"}
+
+def test_alike_with_few_labels():
+    own = torch.tensor([1.,2,3,4]+[math.nan]*96,dtype=torch.float64)
+    assert _alike(own[:1],own,False).sum()==1
