@@ -72,9 +72,11 @@ class Decoder(nn.Module):
     def denoiser(self,
         z:Tensor=None,      # what to draw, (N, n_vars, d); None: unconditional
         guidance:float=1.,  # ω: 0 ignores `z`, 1 is the net as trained, more exaggerates
+        away=(),            # (weight, codes like `z`) from whose prediction to move away
     ):                      # function (x_t, t) → prediction
-        "The net under guidance ω, both halves in one batch"
+        "The net under guidance ω, or away from other codes; all that it needs in one batch"
         guidance = check_number("guidance",guidance,-1e3,1e3)
+        if away: return self._away(z,away)
         if z is None: return lambda x,t: self.net(x,t)
         if guidance==1: return lambda x,t: self.net(x,t,z)
         zz = torch.cat([z,z])
@@ -84,6 +86,14 @@ class Decoder(nn.Module):
             with_z,without = both.chunk(2)
             return guidance*with_z+(1-guidance)*without
         return mixed
+
+    def _away(self, z, away):
+        zz = torch.cat([z,*(other for _,other in away)])
+        def moved_on(x, t):
+            n = 1+len(away)
+            said,*others = self.net(x.repeat(n,1,1,1),t.repeat(n),zz).chunk(n)
+            return said+sum(w*(said-o) for (w,_),o in zip(away,others))
+        return moved_on
 
     @torch.no_grad()
     def invert(self,
@@ -100,6 +110,7 @@ class Decoder(nn.Module):
         z:Tensor=None,       # what to draw, (N, n_vars, d)
         route:Route=Route(), # the same as on the way to `x_T`
         guidance:float=1.,   # ω
+        away=(),             # (weight, codes like `z`) from whose prediction to move away
     ) -> Tensor:             # images in [-1,1], (N, C, H, W)
         "The images that this noise and these codes make"
-        return route.down(self.denoiser(z,guidance),x_T,self.schedule).clamp(-1,1)
+        return route.down(self.denoiser(z,guidance,away),x_T,self.schedule).clamp(-1,1)
