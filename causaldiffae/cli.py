@@ -323,6 +323,7 @@ def _own_images(data, common, folder, more):
     options = dict(
         channels=folder["channels"], fit=folder["fit_images"], categories=categories, unlabelled=folder["unlabelled"]
     )
+    _once("--data_options",more,("labels_csv","graph","progress",*options,*common))
     return from_folder(data,folder["labels"],folder["graph"],progress=shown,**options,**given,**more)
 
 def _training_data(data, common, folder, text):
@@ -339,11 +340,18 @@ def _training_data(data, common, folder, text):
     given = {k: v for k,v in common.items() if v is not None}
     for k in given:
         if k not in takes: raise refusal(f"--{'download' if k=='source' else k}","it with data that has it",data)
-    return call(**given,**options_of(text,"--data_options",call))
+    more = options_of(text,"--data_options",call)
+    _once("--data_options",more,common)
+    return call(**given,**more)
+
+def _once(flag, options, others):
+    "Refuse further arguments that have an option of their own"
+    if twice := [k for k in options if k in others]:
+        raise refusal(flag,f"no {twice[0]}, which is said by an option of its own",options[twice[0]])
 
 def _denoiser(shape):
-    "Patches of 4×4 pixels for images of 64 and more, where 4 divides the size: a quarter of the positions"
-    return dict(patch=4) if min(shape[1:])>=64 and shape[1]%4==shape[2]%4==0 else {}
+    "Patches of 4×4 pixels for images of 128 and more, where 4 divides the size: a quarter of the positions"
+    return dict(patch=4) if min(shape[1:])>=128 and shape[1]%4==shape[2]%4==0 else {}
 
 def _positive(**given):
     "Options that must be above zero where they are given"
@@ -398,11 +406,10 @@ def causaldiffae_train(
     built = {**_denoiser(data.image_shape),**options_of(model_options,"--model_options",CausalDiffAE)}
     model = CausalDiffAE(data.graph,data.image_shape,**built)
     if first: print(data,model,sep="\n",flush=True)
-    options = {
-        **budget,
-        **dict(checkpoint=checkpoint, resume=resume, seed=seed, log=log),
-        **options_of(fit_options, "--fit_options", fit),
-    }
+    options = {**budget,**dict(checkpoint=checkpoint,resume=resume,seed=seed,log=log)}
+    more = options_of(fit_options,"--fit_options",fit)
+    _once("--fit_options",more,("minutes","steps","epochs",*options))
+    options |= more
     try: history = fit(model,data,**options)
     except KeyboardInterrupt as e:
         on = "; go on with --resume" if "is kept in" in str(e) else ""
@@ -440,7 +447,9 @@ def causaldiffae_evaluate(
     "How far a model's counterfactuals are from the truth, and what cannot be known"
     out = _check_out(out,model,labels)
     if out.suffix!=".json": raise refusal("--out","a name that ends in .json",out)
-    _positive(n=n,size=size,images=images)
+    _positive(n=n,size=size)
+    check_number("--images",images,2,whole=True)
+    check_number("--cycles",cycles,0,whole=True)
     asked = Path(model) if Path(model).is_dir() else find_model(model)
     shape = getattr(asked,"image_shape",None)
     common = dict(n=n,size=size,labelled=None,root=root,seed=seed,digit=None,source=None)
@@ -449,7 +458,8 @@ def causaldiffae_evaluate(
     _as_the_model(common,folder,data,asked,shape,10*images,channels)
     found = _training_data(data,common,folder,data_options)
     options = options_of(model_options,"--model_options",_any_answer(asked))
-    names = [m.strip() for m in only.split(",")] if only else None
+    names = [m.strip() for m in only.split(",") if m.strip()] if only else None
+    if names==[]: raise refusal("--only","names of measures, with commas",only)
     report = evaluate(asked,found,n=images,cycles=cycles,only=names,options=options,seed=seed)
     report.about.update(model=model,data=data,command=_typed())
     report.save(out)
@@ -485,12 +495,13 @@ def _folder_as(folder, graph, shape, channels):
     folder["channels"] = channels or shape[0]
     if folder["categories"] is None: folder["categories"] = ",".join(graph.categories)
 
+_ours = ("x","a","do","samples","batch_size","return_latents")   # what evaluation itself decides
 def _any_answer(asked):
     "A function whose parameters are all that a model's methods take"
     names = ("abduct","predict","counterfactual")
     takes = [inspect.signature(getattr(asked,n)).parameters for n in names if hasattr(asked,n)]
     def f(): pass
-    known = {k: v.replace(kind=v.KEYWORD_ONLY) for t in takes for k,v in t.items() if k not in ("x","a","do")}
+    known = {k: v.replace(kind=v.KEYWORD_ONLY) for t in takes for k,v in t.items() if k not in _ours}
     f.__signature__ = inspect.Signature(list(known.values()))
     return f
 

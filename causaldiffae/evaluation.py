@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['published', 'measures', 'only_by_name', 'columns', 'Figure', 'Missing', 'Evidence', 'LateJudges', 'truth_errors',
            'causes', 'follow', 'effects', 'nothing_done', 'done_and_undone', 'realism', 'perceptual', 'of_code',
-           'minimality', 'coverages', 'measured', 'not_of_all', 'Report', 'ranked', 'shown', 'evaluate', 'gathered']
+           'as_code', 'minimality', 'coverages', 'measured', 'unmeasured', 'Report', 'ranked', 'shown', 'evaluate',
+           'gathered']
 
 # %% ../nbs/12b_evaluate.ipynb #c002
 import base64
@@ -62,6 +63,7 @@ class Evidence(NamedTuple):
     model:object       # who answered; None if only pictures are there
     judges:Judges      # who read labels off images, and say which are alike
     seed:int           # of whatever is random
+    options:dict={}    # further arguments of the model, by its methods' names
 
     @property
     def oracle(self):
@@ -130,11 +132,13 @@ def causes(e:Evidence):
         why = "who answers does not say what it reads"
         yield Missing("reading, mechanism, drawing",why)
         return
+    true = [a for a in e.answers if a.truth is not None]
+    if not true: yield Missing("mechanism, drawing",e.answers[0].why)
     names = e.data.graph.names
     first = e.answers[0]
     off = e.off(e.model.read(first.factual).labels.cpu(),first.own)
     for i,v in enumerate(names): yield Figure("reading","",v,e.unit(i),off[:,i])
-    for a in (a for a in e.answers if a.truth is not None):
+    for a in true:
         u = e.model.encode(a.factual,labels=a.own,seed=None)
         said = e.model.labels(e.model.solve(u,a.question.do)).cpu()
         off,was = e.off(said,a.truth.labels),e.off(a.own,a.truth.labels)
@@ -146,7 +150,7 @@ def causes(e:Evidence):
         cats = e.data.graph.categories
         do = {v: [cats[v][int(k)] for k in y[:,i]] if v in cats else y[:,i]
               for i,v in enumerate(names)}
-        drawn = e.model.counterfactual(x,do).cpu()
+        drawn = Respondent(e.model,x,e.options)(do)[0]
         found = truth_error(drawn,true,x)
         yield Figure("drawing",a.question.name,"picture","of 255",*found)
 
@@ -188,16 +192,20 @@ def effects(e:Evidence):
 # %% ../nbs/12b_evaluate.ipynb #c015
 def nothing_done(e:Evidence):
     "Nothing done, once and again: how far the image has moved"
-    if not e.again: yield Missing("composition","nobody answered with nothing done")
+    if not e.again: yield Missing("composition","nobody was asked with nothing done, or answered")
+    elif 10 not in e.again: yield Missing("composition, 10×","a folder is asked once")
     for k,(x,x_cf) in e.again.items():
         yield Figure(f"composition, {k}×","","picture","of 255",composition(x,x_cf))
 
 def done_and_undone(e:Evidence):
     "Done and undone, once and again: how far the image has moved"
-    if not e.back: yield Missing("reversibility","nobody answered to do and undo")
+    if not e.back: yield Missing("reversibility","nobody was asked to do and undo")
+    else:
+        never = {a.question.name for a in e.answers}-{v for v,_ in e.back}
+        for v in sorted(never): yield Missing("reversibility",f"no image's own {v} is known")
     for (v,k),(x,x_cf) in e.back.items():
-        error = reversibility(x,x_cf)
-        yield Figure(f"reversibility, {k}×",v,"picture","of 255",error)
+        if k: yield Figure(f"reversibility, {k}×",v,"picture","of 255",reversibility(x,x_cf))
+        else: yield Figure("composition, own value",v,"picture","of 255",composition(x,x_cf))
 
 # %% ../nbs/12b_evaluate.ipynb #c017
 def realism(e:Evidence):
@@ -205,17 +213,15 @@ def realism(e:Evidence):
     if e.oracle is None:
         yield Missing("realism","no oracle whose features could be compared")
         return
-    if len(e.answers[0].factual)<4:
-        yield Missing("realism","fewer than four images")
-        return
-    real = e.oracle.features(e.answers[0].factual)
     for a in e.answers:
-        if not a.question.do: continue
-        n,got = len(real)//2,e.oracle.features(a.images)
+        n = len(a.factual)//2
+        if n<2:
+            yield Missing("realism",f"fewer than four images for do({a.question.name})")
+            continue
+        real,got = e.oracle.features(a.factual),e.oracle.features(a.images)
         like = real if a.truth is None else e.oracle.features(a.truth.images)
         for name,distance in (("Fréchet distance",frechet_distance),
                               ("kernel distance",kernel_distance)):
-            if len(got)<2: continue
             of = (distance(got,like),distance(real,like),distance(real[:n],real[n:]))
             of = [torch.as_tensor(o,dtype=torch.float64).reshape(1) for o in of]
             yield Figure(name,a.question.name,"features","",*of)
@@ -224,13 +230,12 @@ def realism(e:Evidence):
 # %% ../nbs/12b_evaluate.ipynb #c017a
 def perceptual(e:Evidence):
     "LPIPS and FID, by networks that saw photographs; run only where it is asked for by name"
-    real = e.answers[0].factual
-    if len(real)<4:
-        yield Missing("perceptual","fewer than four images")
-        return
     for a in e.answers:
-        if not a.question.do: continue
-        name,n = a.question.name,len(real)//2
+        real,name = a.factual,a.question.name
+        n = len(real)//2
+        if n<2:
+            yield Missing("perceptual",f"fewer than four images for do({name})")
+            continue
         if a.truth is not None:
             near = lpips(a.images,a.truth.images),lpips(a.factual,a.truth.images)
             yield Figure("LPIPS",name,"picture","",*near)
@@ -253,11 +258,20 @@ def of_code(e:Evidence):
         return
     y,one = a.own[whole],lambda v: torch.tensor([float(v)],dtype=torch.float64)
     scores = lambda codes: representation_scores(codes,y,e.categories(),e.seed)
-    try: found,best = scores(z[whole]),scores(y)
-    except ImportError as error:
-        yield Missing("representation",str(error))
-        return
+    found,best = scores(z[whole]),scores(as_code(y,e.data.n_categories))
     for name,v in found.items(): yield Figure(name,"","code","",one(v),None,one(best[name]))
+
+def as_code(
+    y:Tensor,        # labels, raw units, (N, n_vars)
+    categories:dict, # column → how many categories
+) -> Tensor:         # (N, n_vars, d): numbers with mean 0 and spread 1, categories one-hot
+    "Labels as a code would have them"
+    z = torch.zeros(*y.shape,max([1,*categories.values()]),dtype=torch.float64)
+    z[...,0] = (y-y.mean(0))/y.std(0).clamp(min=1e-12)
+    for i,k in categories.items():
+        z[:,i] = 0
+        z[:,i,:k] = torch.nn.functional.one_hot(y[:,i].long(),k).double()
+    return z
 
 
 # %% ../nbs/12b_evaluate.ipynb #c019
@@ -303,7 +317,9 @@ def coverages(e:Evidence):
     if not isinstance(e.model,CausalReader):
         yield Missing("coverage","who answers draws no samples")
         return
-    for a in (a for a in e.answers if a.truth is not None):
+    true = [a for a in e.answers if a.truth is not None]
+    if not true: yield Missing("coverage",e.answers[0].why)
+    for a in true:
         names = follow(e.data.graph,a.question.do)
         if not names: continue
         do = {v: o[:50] for v,o in a.question.do.items()}
@@ -340,17 +356,20 @@ def measured(
         mean = lambda vs: None if vs[0] is None else _short(torch.stack(vs).nanmean())
         beside = (mean([getattr(o,k) for o in same]) for k in ("unchanged","floor"))
         n = int((~f.values.isnan()).sum())
-        rows.append(dict(zip(columns,(*f[:4],*map(_short,of),*beside,n))))
+        if n: rows.append(dict(zip(columns,(*f[:4],*map(_short,of),*beside,n))))
     return rows
 
-def not_of_all(
+def unmeasured(
     runs:list, # of lists of Figure, one list for each run
 ) -> list:     # of Missing
-    "What was measured of some runs alone"
+    "Figures without a single number, and those that only some runs have"
     keys = [{f[:4] for f in run} for run in runs]
     some = sorted(set().union(*keys)-set.intersection(*keys))
-    said = lambda k: f"do({k[1]}), {k[2]}: only of {sum(k in run for run in keys)} of {len(keys)} runs"
-    return [Missing(k[0],said(k)) for k in some]
+    where = lambda k: f"do({k[1]}), {k[2]}" if k[1] else k[2]
+    part = lambda k: f"{where(k)}: only of {sum(k in run for run in keys)} of {len(keys)} runs"
+    empty = [f for f in runs[0] if f.values.isnan().all()]
+    return [*(Missing(f[0],f"{where(f)}: no label that it needs is known") for f in empty),
+            *(Missing(k[0],part(k)) for k in some)]
 
 def _short(v):
     "Six digits, as JSON has them; None for what is no number"
@@ -449,7 +468,7 @@ def _missing(m):
     return what,why
 
 _style = """:root{color-scheme:light dark} body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;
-margin:2rem auto;padding:0 1rem} img{max-width:100%;image-rendering:pixelated}
+margin:2rem auto;padding:0 1rem} img{max-width:none}
 .wide{overflow-x:auto} table{border-collapse:collapse;font-size:.85rem}
 td,th{text-align:left;padding:.2rem .7rem .2rem 0;border-bottom:1px solid #8884;white-space:nowrap}
 td:nth-child(n+4):nth-child(-n+7){text-align:right}"""
@@ -465,8 +484,8 @@ def _page(report):
     table = "".join("<tr>"+"".join(f"<td>{e(c)}" for c in cells(r)) for r in report.rows)
     about = "".join(f"<tr><td>{e(k)}<td>{e(str(v))}" for k,v in report.about.items())
     missing = "".join(f"<li>{e(m)}: {e(why)}" for m,why in report.missing)
-    shown = "".join(f"<h3>do({e(name)})</h3><img alt='do({e(name)}), worst to best: "
-                    f"{e(', '.join(titles))}' src='data:image/png;base64,{_png(rows,titles,heads)}'>"
+    shown = "".join(f"<h3>do({e(name)})</h3><div class='wide'><img alt='do({e(name)}), worst to best: "
+                    f"{e(', '.join(titles))}' src='data:image/png;base64,{_png(rows,titles,heads)}'></div>"
                     for name,rows,titles,heads in report.shown)
     return (f"<!DOCTYPE html>\n<html lang='en'><meta charset='utf-8'>"
             f"<meta name='viewport' content='width=device-width'><title>Evaluation</title>"
@@ -474,7 +493,8 @@ def _page(report):
             + ("<h2>The answers</h2><p>From the worst at the left, by way of the middle, to the best "
                f"at the right.</p>{shown}" if shown else "")
             + f"<h2>What was measured</h2><div class='wide'><table><tr>{''.join(f'<th>{h}' for h in head)}"
-            f"{table}</table></div><p>Unchanged: of the image as it is. Floor: of the judge on real images.</p>"
+            f"{table}</table></div><p>Unchanged: of the image as it is. "
+            f"Floor: of the judge on real images, or of the labels taken as a code.</p>"
             + (f"<h2>What is not known</h2><ul>{missing}</ul>" if missing else "")
             + f"<h2>How</h2><div class='wide'><table>{about}</table></div></html>\n")
 
@@ -543,7 +563,7 @@ def evaluate(
     judges = _fair(judges,data) or LateJudges(data,seed,progress)
     options = _options(options)
     how = dict(cycles=cycles,options=options,batch_size=batch_size,seed=seed)
-    runs,missing,pictures,asked = [],[],[],[]
+    runs,missing,pictures,asked = [],_never_asked(data),[],[]
     for m in models:
         e = gathered(m,data,rows,judges,progress,**how)
         asked.append([a.question.rows for a in e.answers])
@@ -556,7 +576,7 @@ def evaluate(
     about = dict(model=", ".join(map(_called,models)),data=data.name,graph=_arrows(data.graph),
                  images=len(torch.cat(asked[0]).unique()),again=again,seed=seed,
                  options={k: _plain(v) for k,v in options.items()},causaldiffae=__version__)
-    return Report(about,measured(runs,seed),missing+not_of_all(runs),pictures)
+    return Report(about,measured(runs,seed),missing+unmeasured(runs),pictures)
 
 
 # %% ../nbs/12b_evaluate.ipynb #c027b
@@ -574,8 +594,8 @@ def _wanted(only):
     if isinstance(only,str): only = [only]
     if not (only is None or isinstance(only,(list,tuple,set))):
         raise refusal("only","names of measures, as a list",described(only))
-    if only: return [measures.find(m) for m in only]
-    return [measures.find(m) for m in measures.names() if m not in only_by_name]
+    names = only or [m for m in measures.names() if m not in only_by_name]
+    return {m: measures.find(m) for m in names}
 
 def _options(options):
     "A model's further arguments by their names"
@@ -595,9 +615,18 @@ def _same_images(asked):
     if not same(asked[-1]):
         raise refusal("model","runs asked about the same images","others")
 
+def _never_asked(data):
+    "Variables that cannot be asked about"
+    few = lambda y: len(y[~y.isnan()].unique())<2
+    return [Missing(f"all of do({v})",f"fewer than two values of {v} are known")
+            for v,y in zip(data.graph.names,data.labels.T) if few(y)]
+
 def _by(wanted, e):
-    "What these measures find, and what they say is missing"
-    found = [f for measure in wanted for f in measure(e)]
+    "What these measures find, and what they say is missing, a library perhaps"
+    found = []
+    for name,measure in wanted.items():
+        try: found += list(measure(e))
+        except ImportError as error: found.append(Missing(name,str(error)))
     return [f for f in found if isinstance(f,Figure)],[f for f in found if isinstance(f,Missing)]
 
 def _arrows(graph): return ", ".join(f"{a}->{b}" for a,b in graph.edges)
@@ -653,9 +682,10 @@ def gathered(
         for q,(chosen,undo) in known:
             if not len(chosen): continue
             do = {v: [o[i] for i in chosen] if isinstance(o,list) else o[chosen] for v,o in q.do.items()}
-            for k,x_cf in _cycles(ask,data.images[rows[chosen]],do,undo,(1,5)):
-                back[q.name,k] = data.images[rows[chosen]],x_cf
-    return Evidence(data,answers,again,back,model,judges,seed)
+            own = data.images[rows[chosen]]
+            back[q.name,0] = own,ask(own)(undo)[0]
+            for k,x_cf in _cycles(ask,own,do,undo,(1,5)): back[q.name,k] = own,x_cf
+    return Evidence(data,answers,again,back,model,judges,seed,options)
 
 def _undone(data, q, rows):
     "The images whose own value is known, and that value"

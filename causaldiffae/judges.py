@@ -50,6 +50,7 @@ class Trunk(nn.Module):
 # %% ../nbs/11b_judges.ipynb #c006
 class OracleNetwork(SavedModel):
     "Labels of a graph's variables from images, and what training minimises"
+    unknown_allowed = ("lo","hi")   # of a variable no label of which was known
     def __init__(self,
         graph:CausalGraph,     # its variables are read
         image_shape,           # (C, H, W)
@@ -114,10 +115,10 @@ class Oracle(OracleNetwork):
         x:Tensor,            # images in [-1,1], (N, C, H, W)
         batch_size:int=256,  # images at a time
     ) -> Tensor:             # raw units, positions of categories, float64 (N, n_vars)
-        "The labels it reads off images"
+        "The labels it reads off images; nan of a variable no label of which was known"
         h = self.features(x,batch_size).to(self.lo.device)
         def one(i, out):
-            if i in self.columns: return out.argmax(1).double()
+            if i in self.columns: return out.argmax(1).double()+0*self.lo[i]
             return self.lo[i]+(out[:,0].double()+1)/2*(self.hi[i]-self.lo[i])
         return torch.stack([one(i,head(h)) for i,head in enumerate(self.heads)],1).cpu()
     def floor(self,
@@ -164,12 +165,14 @@ def train_oracle(
     seed:int=0,          # the same seed, the same oracle
     progress:bool=False, # show a bar
 ) -> Oracle:
-    "An oracle for all variables of a data set; ValueError where a variable has no known label"
+    "An oracle for the variables of a data set; ValueError where no label is known"
     if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
-    for v,y in zip(data.graph.names,data.train.labels.T):
-        if y.isnan().all(): raise refusal("data",f"known labels of {v} to train on","none")
+    never = data.train.labels.isnan().all(0)
+    if never.all(): raise refusal("data","known labels to train on","none")
     make = lambda: Oracle(data.graph,data.image_shape,data.scale)
-    return train_network(make,data,steps,seed,progress)
+    oracle = train_network(make,data,steps,seed,progress)
+    for bound in (oracle.lo,oracle.hi): bound[never] = math.nan
+    return oracle
 
 # %% ../nbs/11b_judges.ipynb #c016
 class LatentVAE(nn.Module):

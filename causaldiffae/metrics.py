@@ -140,7 +140,7 @@ def bystander_shift(
 # %% ../nbs/11_metrics.ipynb #c017
 def composition(
     x:Tensor,     # images as they are, (N, C, H, W) in [-1,1]
-    again:Tensor, # after nothing was done to them, once or several times
+    again:Tensor, # after nothing was done to them, or a variable set to what it was
 ) -> Tensor:      # of 255, (N,)
     "Nothing done is nothing changed (Monteiro et al. 2023, composition)"
     return pixel_error(again,x)

@@ -40,7 +40,7 @@ def frechet_distance(
     c,d = (torch.cov(o.T).reshape(o.shape[1],-1) for o in (f,g))
     root = _root(c)
     mixed = torch.linalg.eigvalsh(root@d@root).clamp(min=0).sqrt().sum()
-    return (means+c.trace()+d.trace()-2*mixed).item()
+    return max(0.,(means+c.trace()+d.trace()-2*mixed).item())   # rounding may go below
 
 def kernel_distance(
     f:Tensor, # features of some images, (N, k)

@@ -8,8 +8,9 @@ from causaldiffae.data.core import CausalDataset, Split
 from causaldiffae.data.morphomnist import morphomnist
 from causaldiffae.data.pendulum import pendulum
 from causaldiffae.evaluation import Figure, _alike, evaluate, measures
+from causaldiffae.graph import CausalGraph
 from causaldiffae.images import from_uint8, to_uint8
-from causaldiffae.judges import train_judges
+from causaldiffae.judges import Judges, train_judges
 from causaldiffae.model import CausalDiffAE
 from causaldiffae.questions import read_answers, write_questions, _pictures
 
@@ -40,7 +41,7 @@ def test_the_simulator_has_no_error(data, judge):
         if r["measure"]=="style kept": assert r["value"]==pytest.approx(1,abs=1e-4)
     assert read["light"]["value"]<1.6*read["light"]["floor"]
     assert read["light"]["unchanged"]>3*read["light"]["value"]
-    assert ["composition","nobody answered with nothing done"] in report.missing
+    assert ["composition","nobody was asked with nothing done, or answered"] in report.missing
 
 def test_a_folder_scores_as_the_arrays_it_came_from(tmp_path, data, judge):
     class Draws(Knows):   # pictures of eight bits, a little wrong
@@ -134,7 +135,7 @@ def test_runs_of_which_one_refuses_share_what_they_have(data, judge):
     with pytest.warns(UserWarning,match="nothing done"):
         report = asked([Copies(),Never()],data,judge)
     assert report.find("truth error","angle")["n"]==30
-    assert ["composition, 1×","do(), picture: only of 1 of 2 runs"] in report.missing
+    assert ["composition, 1×","picture: only of 1 of 2 runs"] in report.missing
 
 def test_runs_about_other_images_are_refused(tmp_path, data, judge):
     for q in write_questions(data,tmp_path/"peer",n=7):
@@ -145,7 +146,7 @@ def test_runs_about_other_images_are_refused(tmp_path, data, judge):
 def test_few_images_are_said_to_be_few(data, judge):
     report = evaluate(Copies(),data,n=3,cycles=0,judges=judge,only=["realism","minimality"],progress=False)
     assert not report.rows
-    assert ["realism","fewer than four images"] in report.missing
+    assert ["realism","fewer than four images for do(angle)"] in report.missing
     assert ["CLD","fewer than 20 images for do(light)"] in report.missing
 
 def test_a_tensor_among_the_options_does_not_cost_the_report(tmp_path, data, judge):
@@ -158,3 +159,67 @@ def test_a_tensor_among_the_options_does_not_cost_the_report(tmp_path, data, jud
 def test_alike_with_few_labels():
     own = torch.tensor([1.,2,3,4]+[math.nan]*96,dtype=torch.float64)
     assert _alike(own[:1],own,False).sum()==1
+
+def test_the_parts_are_of_the_error_beside_them(data, judge):
+    torch.manual_seed(0)
+    model = CausalDiffAE(data.graph,data.image_shape,widths=(32,32))
+    torch.nn.init.normal_(model.decoder.net.leave.weight,std=0.05)
+    only = dict(only=["causes"],cycles=0)
+    drawing = lambda **k: asked(model,data,judge,**only,options=k).find("drawing","light")["value"]
+    assert drawing(steps=2)==drawing(steps=2)!=drawing(steps=3)
+
+def test_realism_compares_with_the_images_that_were_asked(tmp_path, data, judge):
+    write_questions(data,tmp_path,n=30)
+    lines = (tmp_path/"questions.csv").read_text().splitlines()
+    angle = [k for k,line in enumerate(lines) if line.startswith("angle/")]
+    for k in reversed(angle[3:]): del lines[k]   # of one variable hardly an image was asked
+    (tmp_path/"questions.csv").write_text("\n".join(lines))
+    for line in lines[1:]:
+        name = line.split(",")[0]
+        row = torch.tensor([int(name[-9:-4])])
+        _pictures(tmp_path/name.split("/")[0],row,data.images[row])
+    report = asked(tmp_path,data,judge,only=["realism"])
+    row = report.find("Fréchet distance","light")
+    assert row["value"]==pytest.approx(row["unchanged"],rel=1e-3)
+    assert ["realism","fewer than four images for do(angle)"] in report.missing
+
+def test_a_missing_library_is_said(data, judge):
+    def wants(e): raise ImportError("wants needs a library")
+    measures["wants"] = wants
+    try: report = asked(Copies(),data,judge,only=["composition","wants"])
+    finally: del measures["wants"]
+    assert report.find("composition, 1×")["value"]==0 and ["wants","wants needs a library"] in report.missing
+
+def test_what_nobody_knows_is_said():
+    graph = CausalGraph.from_edges("a->k",categories={"k":["x","y"]})
+    g = torch.Generator().manual_seed(0)
+    a = torch.rand(120,generator=g)
+    y = torch.stack([a.double(),torch.full((120,),math.nan).double()],1)
+    images = (a[:,None,None,None]*2-1).expand(-1,1,8,8).clone()
+    data = CausalDataset(graph,images,y)
+    report = evaluate(Copies(),data,n=10,cycles=2,progress=False,only=["effectiveness","coverage","reversibility"])
+    said = dict(report.missing)
+    assert said["all of do(k)"]=="fewer than two values of k are known"
+    assert report.find("effectiveness","a","a")["floor"] is not None
+    torch.manual_seed(0)
+    model = CausalDiffAE(graph,(1,8,8),widths=(32,32))
+    said = dict(evaluate(model,data,n=10,cycles=2,judges=Judges(),progress=False,options=dict(steps=2)).missing)
+    for what in ("coverage","mechanism, drawing","reading","effectiveness","CLD","realism"): assert what in said
+
+def test_own_values_are_asked_for(data, judge):
+    class Shifts(Copies):
+        def counterfactual(self, x, do): return x*0.5 if do else x
+    report = asked(Shifts(),data,judge)
+    assert report.find("composition, 1×")["value"]==0 and report.find("composition, own value","light")["value"]>1
+
+def test_labels_as_a_code_are_the_best_code():
+    from causaldiffae.evaluation import as_code
+    from causaldiffae.representation import representation_scores
+    g = torch.Generator().manual_seed(0)
+    y = torch.stack([torch.rand(400,generator=g).double()*4,torch.rand(400,generator=g).double()*200,
+                     torch.randint(5,(400,),generator=g).double()],1)
+    z = as_code(y,{2:5})
+    assert z.shape==(400,3,5) and z[:,2].sum(1).eq(1).all() and z[:,1,1:].eq(0).all()
+    got = representation_scores(z,y,(2,))
+    least = {"DCI D, trees":0.99,"DCI I, lasso":0.95,"InfoC":0.8,"InfoM":0.8,"MCC":0.999,"SAP":0.7}
+    for name,low in least.items(): assert got[name]>low,(name,got[name])
