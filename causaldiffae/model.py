@@ -20,7 +20,6 @@ from .decoder import Decoder, blanked, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
 from .focus import label_maps, label_supports, pixel_weights
-from .style import StyleEncoder, kl_style
 from .graph import CausalGraph, parse_do
 from .images import check_images
 from .prior import LabelPrior, Units
@@ -70,15 +69,13 @@ class Abducted(NamedTuple):
     z:Tensor    # causal variables as they are, (N, n_vars, d)
     x_T:Tensor  # what `z` does not explain, (N, kept·C, H, W)
     route:Route # the way to x_T, and back
-    style:Tensor=None # r, what belongs to the image as a whole, (N, k); None: the model has none
 
 def joined(
     parts:list,   # Abducted of some images each, by the same route
 ) -> Abducted:    # of all of them
     "What was abducted in batches, as one"
     u,z,x_T = (torch.cat([p[i] for p in parts]) for i in range(3))
-    style = None if parts[0].style is None else torch.cat([p.style for p in parts])
-    return Abducted(u,z,x_T,parts[0].route,style)
+    return Abducted(u,z,x_T,parts[0].route)
 
 def set_units(
     prior:Units,        # whose scale and range are set
@@ -252,14 +249,13 @@ class CausalAutoencoder(CausalReader):
         learn:str="labels",    # from what causes and looks are learned: or "reading"
         focus:float=1.,        # how much more pixels count where labels show; 0: none more
         hide:float=0.1,        # share of images of which training hides single variables
-        style:StyleEncoder=None, # image → q(r|x); None: what no variable says is in x_T alone
     ):
         super().__init__()
         self.learn = check_choice("learn",learn,("labels","reading"))
         self.graph,self.image_shape = graph,check_shape(image_shape)
         self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
         self.focus,self.hide = check_number("focus",focus,0,1e6),check_number("hide",hide,0,1)
-        self.encoder,self.prior,self.decoder,self.style = encoder,prior,decoder,style
+        self.encoder,self.prior,self.decoder = encoder,prior,decoder
         sizes = [min(s,64) for s in self.image_shape[1:]]
         if self.focus: self.register_buffer("support",torch.ones(graph.n,*sizes))   # where each variable can be seen
         self.float()   # whatever torch's default type is
@@ -307,20 +303,12 @@ class CausalLearner(CausalAutoencoder):
         with torch.autocast(x.device.type,enabled=False):   # z must be finer than σ: never in 16 bits
             q = self.encoder(x)
             found = (self._from_labels if self.learn=="labels" else self._from_reading)(q,y)
-            r,told = self._style(x,generator)
         z,logvar,hidden,kl_u,kl_z = found
         z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)
         if self.learn=="labels" and self.hide: z = blanked(z,self._some(z,generator))
-        simple = self.decoder.loss(x,self._shown(z,r),hidden,generator)
-        total = simple+kl_weight*self.gamma/x[0].numel()*(kl_u+kl_z+sum(told.values()))
-        return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z,**told)
-
-    def _style(self, x, generator=None):
-        "The style of images in training, drawn, and what it tells"
-        if self.style is None: return None,{}
-        mean,logvar = self.style(x)
-        r = mean+(logvar/2).exp()*drawn(torch.randn,mean.shape,x,generator)
-        return r,dict(kl_style=kl_style(mean,logvar).mean())
+        simple = self.decoder.loss(x,self._shown(z),hidden,generator)
+        total = simple+kl_weight*self.gamma/x[0].numel()*(kl_u+kl_z)
+        return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z)
 
     def _from_reading(self, q, y):
         "z as the encoder reads it, and hidden where a label is missing (Komanduri et al. 2024)"
@@ -353,12 +341,11 @@ class CausalLearner(CausalAutoencoder):
         chance = drawn(torch.rand,(len(z),1+self.graph.n),z,generator)
         return (chance[:,:1]<self.hide)&(chance[:,1:]<0.5)
 
-    def _shown(self, z, r=None):
-        "What the denoiser sees: nothing of a variable of which training knew no label, and the style"
-        if self.learn=="labels":
-            never = self.prior.seen.isnan().any(0)
-            z = blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
-        return z if r is None else torch.cat([z.flatten(1),r/3],1)   # a third: most of it in [-1,1]
+    def _shown(self, z):
+        "What the denoiser sees: nothing of a variable of which training knew no label"
+        if self.learn=="reading": return z
+        never = self.prior.seen.isnan().any(0)
+        return blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
 
     def forward(self, x:Tensor, y:Tensor, generator=None, kl_weight:float=1.) -> dict:
         "The loss, for what calls a module instead of its methods (DistributedDataParallel, torch.compile)"
@@ -382,8 +369,8 @@ class CausalSteps(CausalLearner):
         return route
     def _abduct(self, x, route, known, luck, draw=False):
         u = self._noise(x,known,luck,draw)
-        z,r = self.encoder.mechanisms(u),None if self.style is None else self.style(x)[0]
-        return Abducted(u,z,self.decoder.invert(x,self._shown(z,r),route),route,r)
+        z = self.encoder.mechanisms(u)
+        return Abducted(u,z,self.decoder.invert(x,self._shown(z),route),route)
 
     @torch.no_grad()
     def abduct(self,
@@ -408,20 +395,14 @@ class CausalSteps(CausalLearner):
         solver:str="adams", # name of a solver
         guidance:float=1.,  # ω
         start:float=1.,     # the time at which `x_T` stands, share of T
-        style:Tensor=None,  # r, (N, k); the middle of all if not given
     ) -> Tensor:            # images in [-1,1], (N, C, H, W)
         "The image with variables `z` and noise `x_T`; ValueError where they do not fit"
-        if self.style is not None:
-            k = self.decoder.net.z_dim-self.graph.n*self.prior.d
-            style = torch.zeros(len(z),k,device=self.device) if style is None else style
-            check_tensor("style",style,(len(z),k))
-        return self._draw(x_T,self._latent("z",z),self._route(steps,solver,start),guidance,r=style)
+        return self._draw(x_T,self._latent("z",z),self._route(steps,solver,start),guidance)
 
-    def _draw(self, x_T, z, route, guidance, acts=(), r=None):
+    def _draw(self, x_T, z, route, guidance, acts=(), away=()):
         C,H,W = self.image_shape
         shape = (len(z),C*route.kept,H,W)
-        omega,away = self._guided(guidance,z,r)
-        x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z,r),route,omega,away)
+        x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z),route,guidance,away)
         if not x.isfinite().all(): raise FloatingPointError("the decoder draws pixels that are no numbers")
         return self._elsewhere(x,x_T[:,:C],acts) if solvers.find(route.solver).image else x
 
@@ -431,12 +412,12 @@ class CausalSteps(CausalLearner):
             raise refusal("guidance","one ω, as this model never saw a variable hidden",found)
         return found
 
-    def _guided(self, guidance, z, r):
+    def _guided(self, guidance, z):
         "ω for all variables; or, for each that has its own, what is drawn without it, to move away from"
         if not isinstance(guidance,dict): return guidance,()
         one = torch.eye(self.graph.n,dtype=torch.bool,device=z.device)
         hidden = {v: one[self.graph.index(v)].expand(len(z),-1) for v in guidance}
-        return 1.,[(w-1,self._shown(blanked(z,hidden[v]),r)) for v,w in guidance.items() if w!=1]
+        return 1.,[(w-1,self._shown(blanked(z,hidden[v]))) for v,w in guidance.items() if w!=1]
 
     def _elsewhere(self, x, factual, acts):
         "Where nothing shows of what was set, only a difference that is large is more than the network's error"
@@ -455,7 +436,8 @@ class CausalSteps(CausalLearner):
         acts = self.actions(do,len(a.u))
         z = self.encoder.mechanisms(a.u,acts)
         warn_outside(self.graph,self.prior.seen,self.prior.labels(z),acts)
-        return self._draw(a.x_T,z,a.route,self._omega(guidance),acts,a.style)
+        omega,away = self._guided(self._omega(guidance),z)
+        return self._draw(a.x_T,z,a.route,omega,acts,away)
 
 # %% ../nbs/06_model.ipynb #c018
 class CausalSampler(CausalSteps):
@@ -489,7 +471,8 @@ class CausalSampler(CausalSteps):
             draw = samples is not None
             a = self._abduct(x[own].to(self.device),route,y,luck[:,rows],draw)   # abduction
             z = self.encoder.mechanisms(a.u,those)                               # action
-            drawn_.append(self._draw(a.x_T,z,route,guidance,those,a.style))      # prediction
+            omega,away = self._guided(guidance,z)
+            drawn_.append(self._draw(a.x_T,z,route,omega,those,away))            # prediction
             parts.append(a if return_latents else a._replace(x_T=a.x_T[:0]))
             after.append(self.prior.labels(z))
         labels,x_cf,a = torch.cat(after),torch.cat(drawn_),joined(parts)
@@ -536,7 +519,6 @@ class CausalDiffAE(CausalSampler):
         learn:str="labels",    # from what causes and looks are learned: or "reading"
         focus:float=1.,        # how much more pixels count where labels show; 0: none more
         hide:float=0.1,        # share of images of which training hides single variables
-        style:int=8,           # numbers that tell what no variable says; 0: none
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
         if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
@@ -549,14 +531,11 @@ class CausalDiffAE(CausalSampler):
         prior = LabelPrior(scale,d,sigma,categories)
         times = NoiseSchedule(check_choice("schedule",schedule,schedules),T,prediction)
         reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,mechanisms=mechanisms,**encoder)
-        style = check_number("style",style,0,10_000,whole=True)
-        unet = denoisers.find(net)(shape,graph.n*d+style,widths=widths,patch=patch)
-        looks = StyleEncoder(shape,style) if style else None
-        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn,focus,hide,looks)
+        unet = denoisers.find(net)(shape,graph.n*d,widths=widths,patch=patch)
+        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn,focus,hide)
         options = dict(latent_dim=latent_dim,sigma=prior.sigma,gamma=self.gamma,drop=self.decoder.drop,
             widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=times.T,
-            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn,
-            focus=self.focus,hide=self.hide,style=style)
+            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn,focus=self.focus,hide=self.hide)
         self._config = json.loads(json.dumps(options,default=lambda v: v.item()))   # NumPy's numbers as Python's
 
     def config(self) -> dict: # JSON-able
@@ -571,7 +550,7 @@ class CausalDiffAE(CausalSampler):
     ) -> 'CausalDiffAE':
         "A new model, untrained"
         # files from before there was a choice
-        options = dict(mechanisms="additive",learn="reading",focus=0.,hide=0.,style=0)|config["options"]
+        options = dict(mechanisms="additive",learn="reading",focus=0.,hide=0.)|config["options"]
         if config.get("gamma_of")!="sum": options["gamma"] *= math.prod(config["image_shape"])
         with torch.device(device or "cpu"):
             return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**options)
