@@ -59,12 +59,11 @@ def digits(n=20_000, more=10_000):
                             splits=dict(train=rest,valid=held[:400],test=held[400:]))
 
 # what to draw, options of the model, steps
-NARROW = dict(widths=(32,64,64))
 RECIPES = dict(
-    pendulum=(lambda: cd.pendulum(n=10_000,size=32,seed=0),NARROW,12_000),
-    pendulum_noise=(lambda: cd.pendulum(n=10_000,size=32,noise=True,seed=0),NARROW,16_000),
-    circuit=(lambda: cd.circuit(10_000),dict(widths=(32,32,64),patch=4,encoder=dict(widths=(32,32))),12_000),
-    digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,64),patch=1,convs=2),**NARROW),20_000),
+    pendulum=(lambda: cd.pendulum(n=10_000,size=32,seed=0),dict(widths=(32,32,32)),12_000),
+    pendulum_noise=(lambda: cd.pendulum(n=10_000,size=32,noise=True,seed=0),dict(widths=(32,64,64)),16_000),
+    circuit=(lambda: cd.circuit(10_000),dict(widths=(32,32,64),patch=4,encoder=dict(widths=(32,32))),20_000),
+    digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,64),patch=1,convs=2)),20_000),
 )
 
 def make(name, out, steps=None):
