@@ -261,7 +261,7 @@ def _answers(model, x, do, options, known=None):
 @call_parse
 @_command
 def causaldiffae_counterfactual(
-    model:str,         # file of a trained model, or the name of one that ships: pendulum, digits, circuit
+    model:str,         # file of a trained model, or the name of one that ships: pendulum, pendulum_noise, …
     images:str,        # .npz file with an array `images` (uint8, N×H×W or N×H×W×C), or folder of pictures
     do:str=None,       # required: what to change, raw units: 'light=80,angle=-10'; a category: 'digit=7'
     out:str=None,      # required: .npz file to write: images, labels_before, labels_after, names, files
