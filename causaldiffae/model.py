@@ -248,7 +248,7 @@ class CausalAutoencoder(CausalReader):
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
         learn:str="labels",    # from what causes and looks are learned: or "reading"
         focus:float=1.,        # how much more pixels count where labels show; 0: none more
-        hide:float=0.1,        # share of images of which training hides single variables
+        hide:float=0.05,       # share of images of which training hides single variables
     ):
         super().__init__()
         self.learn = check_choice("learn",learn,("labels","reading"))
@@ -518,7 +518,7 @@ class CausalDiffAE(CausalSampler):
         mechanisms:str="scaled", # "additive" noise; "gumbel" for categories; and a scale
         learn:str="labels",    # from what causes and looks are learned: or "reading"
         focus:float=1.,        # how much more pixels count where labels show; 0: none more
-        hide:float=0.1,        # share of images of which training hides single variables
+        hide:float=0.05,       # share of images of which training hides single variables
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
         if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
