@@ -58,8 +58,9 @@ def check_guidance(
     found = {v: check_number(said(v),w,-1e3,1e3) for v,w in each.items()}
     if off := {v: w for v,w in found.items() if w!=1}:
         word = ", ".join(f"ω={w:g}"+(f" for {v}" if v else "") for v,w in off.items())
-        warnings.warn(f"{word} is not what training saw: what is asked for can be read off more clearly, "
-                      "and the images lie farther from the truth",stacklevel=4)
+        cost = "what is asked can be read off more clearly, and the images lie farther from the truth"
+        warnings.warn(f"{word} is not what training saw: "
+                      f"{cost if max(off.values())>1 else 'the images follow the variables less'}",stacklevel=4)
     return found if isinstance(guidance,dict) else found[""]
 
 # %% ../nbs/06_model.ipynb #c008
