@@ -41,7 +41,7 @@ def warn_outside(
         i = graph.index(v)
         lo,hi = seen[:,i].tolist()
         lowest,highest = y[:,i].min().item(),y[:,i].max().item()
-        slack = (0.01 if v in done else 0.05)*(hi-lo)
+        slack = (0.01 if v in done else 0.02)*(hi-lo)
         if lowest<lo-slack or highest>hi+slack:
             how = f"do sets {v}" if v in done else f"{v} follows"
             warnings.warn(f"{how} to {lowest:.4g} … {highest:.4g}; training saw {lo:.4g} … {hi:.4g}",stacklevel=4)
