@@ -193,16 +193,7 @@ def _read_folder(path, shape):
         )
     return np.stack(images),[p.name for p in files]
 
-# %% ../nbs/14_cli.ipynb #c015
-def _batches(n, size=64):
-    "Slices of `n` images; a bar on a terminal, a line for every tenth elsewhere"
-    with tqdm(total=n,unit=" images",disable=not sys.stderr.isatty()) as bar:
-        for i in range(0,n,size):
-            done = min(i+size,n)
-            yield slice(i,done)
-            bar.update(done-i)
-            if bar.disable and done*10//n>i*10//n: print(f"{done} of {n} images",flush=True)
-
+# %% ../nbs/14_cli.ipynb #c014a
 def known_labels(
     path,      # CSV file: a column image, and a column for each variable of which something is known
     graph,     # CausalGraph of the model
@@ -242,6 +233,16 @@ def _known(labels, images, model, names):
     y = known_labels(labels,model.graph,names)
     print(f"{int((~y.isnan()).any(1).sum())} of {len(y)} images have labels in {labels}")
     return y
+
+# %% ../nbs/14_cli.ipynb #c015
+def _batches(n, size=64):
+    "Slices of `n` images; a bar on a terminal, a line for every tenth elsewhere"
+    with tqdm(total=n,unit=" images",disable=not sys.stderr.isatty()) as bar:
+        for i in range(0,n,size):
+            done = min(i+size,n)
+            yield slice(i,done)
+            bar.update(done-i)
+            if bar.disable and done*10//n>i*10//n: print(f"{done} of {n} images",flush=True)
 
 def _answers(model, x, do, options, known=None):
     "Counterfactual images as bytes, labels before and after, raw units; nan where a model cannot read"

@@ -454,7 +454,7 @@ class Report:
     def _html(self): return _page(self)
 
 
-# %% ../nbs/12b_evaluate.ipynb #c024
+# %% ../nbs/12b_evaluate.ipynb #c023a
 def _row(r):
     "A row that JSON held: numbers or nothing where numbers must be"
     number = lambda v: v is None or (isinstance(v,int|float) and not isinstance(v,bool) and math.isfinite(v))
@@ -467,6 +467,7 @@ def _missing(m):
     if not (isinstance(what,str) and isinstance(why,str)): raise ValueError
     return what,why
 
+# %% ../nbs/12b_evaluate.ipynb #c024
 _style = """:root{color-scheme:light dark} body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;
 margin:2rem auto;padding:0 1rem} img{max-width:none}
 .wide{overflow-x:auto} table{border-collapse:collapse;font-size:.85rem}
@@ -629,6 +630,7 @@ def _by(wanted, e):
         except ImportError as error: found.append(Missing(name,str(error)))
     return [f for f in found if isinstance(f,Figure)],[f for f in found if isinstance(f,Missing)]
 
+# %% ../nbs/12b_evaluate.ipynb #c027c
 def _arrows(graph): return ", ".join(f"{a}->{b}" for a,b in graph.edges)
 def _called(m): return str(m) if isinstance(m,(str,Path)) else type(m).__name__
 
@@ -651,7 +653,6 @@ def _asked_about(model, data, n):
     if not models: raise refusal("model","at least one","none")
     for m in models: _check_model(m,data)
     return models,rows
-
 
 # %% ../nbs/12b_evaluate.ipynb #c028
 def gathered(
