@@ -20,6 +20,7 @@ from .decoder import Decoder, blanked, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
 from .focus import label_maps, label_supports, pixel_weights
+from .style import StyleEncoder
 from .graph import CausalGraph, parse_do
 from .images import check_images
 from .prior import LabelPrior, Units
@@ -70,13 +71,15 @@ class Abducted(NamedTuple):
     z:Tensor    # causal variables as they are, (N, n_vars, d)
     x_T:Tensor  # what `z` does not explain, (N, kept·C, H, W)
     route:Route # the way to x_T, and back
+    style:Tensor=None # r, what belongs to the image as a whole, (N, k); None: the model has none
 
 def joined(
     parts:list,   # Abducted of some images each, by the same route
 ) -> Abducted:    # of all of them
     "What was abducted in batches, as one"
     u,z,x_T = (torch.cat([p[i] for p in parts]) for i in range(3))
-    return Abducted(u,z,x_T,parts[0].route)
+    style = None if parts[0].style is None else torch.cat([p.style for p in parts])
+    return Abducted(u,z,x_T,parts[0].route,style)
 
 def set_units(
     prior:Units,        # whose scale and range are set
@@ -250,13 +253,14 @@ class CausalAutoencoder(CausalReader):
         learn:str="labels",    # from what causes and looks are learned: or "reading"
         focus:float=1.,        # how much more pixels count where labels show; 0: none more
         hide:float=0.05,       # share of images of which training hides single variables
+        style:StyleEncoder=None, # image → q(r|x); None: what no variable says is in x_T alone
     ):
         super().__init__()
         self.learn = check_choice("learn",learn,("labels","reading"))
         self.graph,self.image_shape = graph,check_shape(image_shape)
         self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
         self.focus,self.hide = check_number("focus",focus,0,1e6),check_number("hide",hide,0,1)
-        self.encoder,self.prior,self.decoder = encoder,prior,decoder
+        self.encoder,self.prior,self.decoder,self.style = encoder,prior,decoder,style
         sizes = [min(s,64) for s in self.image_shape[1:]]
         if self.focus: self.register_buffer("support",torch.ones(graph.n,*sizes))   # where each variable can be seen
         self.float()   # whatever torch's default type is
@@ -297,19 +301,26 @@ class CausalLearner(CausalAutoencoder):
         y:Tensor,           # labels, raw units, (N, n_vars); nan where missing
         generator=None,     # of posterior, times, noise and dropped conditions
         kl_weight:float=1., # multiplies gamma; fit raises it from 0 to 1 if asked for a warm-up
-    ) -> dict:              # scalars "total", "simple", "kl_u", "kl_z"
+    ) -> dict:              # scalars "total", "simple", "kl_u", "kl_z", "style"
         "What training minimises, and its parts; ValueError where `x` and `y` do not fit the model"
         if not len(check_tensor("x",x,("N",*self.image_shape))): raise refusal("x","at least one image","none")
         check_tensor("y",y,(len(x),self.graph.n),None)
         with torch.autocast(x.device.type,enabled=False):   # z must be finer than σ: never in 16 bits
             q = self.encoder(x)
             found = (self._from_labels if self.learn=="labels" else self._from_reading)(q,y)
+            r,missed = self._style(x,found[0].detach(),generator)
         z,logvar,hidden,kl_u,kl_z = found
         z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)
         if self.learn=="labels" and self.hide: z = blanked(z,self._some(z,generator))
-        simple = self.decoder.loss(x,self._shown(z),hidden,generator)
-        total = simple+kl_weight*self.gamma/x[0].numel()*(kl_u+kl_z)
-        return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z)
+        simple = self.decoder.loss(x,self._shown(z,r),hidden,generator)
+        total = simple+kl_weight*self.gamma/x[0].numel()*(kl_u+kl_z)+0.1*missed.get("style",0.)
+        return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z,**missed)
+
+    def _style(self, x, z, generator):
+        "r of images in training, blurred, and the loss of what the variables say of it"
+        if self.style is None: return None,{}
+        r,missed = self.style.learn(x,z)
+        return r+self.style.width*drawn(torch.randn,r.shape,x,generator),dict(style=missed)
 
     def _from_reading(self, q, y):
         "z as the encoder reads it, and hidden where a label is missing (Komanduri et al. 2024)"
@@ -342,11 +353,12 @@ class CausalLearner(CausalAutoencoder):
         chance = drawn(torch.rand,(len(z),1+self.graph.n),z,generator)
         return (chance[:,:1]<self.hide)&(chance[:,1:]<0.5)
 
-    def _shown(self, z):
-        "What the denoiser sees: nothing of a variable of which training knew no label"
-        if self.learn=="reading": return z
-        never = self.prior.seen.isnan().any(0)
-        return blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
+    def _shown(self, z, r=None):
+        "What the denoiser sees: nothing of a variable of which training knew no label, and the style"
+        if self.learn=="labels":
+            never = self.prior.seen.isnan().any(0)
+            z = blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
+        return z if r is None else torch.cat([z.flatten(1),r],1)
 
     def forward(self, x:Tensor, y:Tensor, generator=None, kl_weight:float=1.) -> dict:
         "The loss, for what calls a module instead of its methods (DistributedDataParallel, torch.compile)"
@@ -371,7 +383,8 @@ class CausalSteps(CausalLearner):
     def _abduct(self, x, route, known, luck, draw=False):
         u = self._noise(x,known,luck,draw)
         z = self.encoder.mechanisms(u)
-        return Abducted(u,z,self.decoder.invert(x,self._shown(z),route),route)
+        r = None if self.style is None else self.style(x,z)
+        return Abducted(u,z,self.decoder.invert(x,self._shown(z,r),route),route,r)
 
     @torch.no_grad()
     def abduct(self,
@@ -396,14 +409,20 @@ class CausalSteps(CausalLearner):
         solver:str="adams", # name of a solver
         guidance:float=1.,  # ω
         start:float=1.,     # the time at which `x_T` stands, share of T
+        style:Tensor=None,  # r, (N, k); 0, what is usual, if not given
     ) -> Tensor:            # images in [-1,1], (N, C, H, W)
         "The image with variables `z` and noise `x_T`; ValueError where they do not fit"
-        return self._draw(x_T,self._latent("z",z),self._route(steps,solver,start),guidance)
+        if self.style is not None:
+            k = self.decoder.net.z_dim-self.graph.n*self.prior.d
+            style = torch.zeros(len(z),k,device=self.device) if style is None else style
+            check_tensor("style",style,(len(z),k))
+        return self._draw(x_T,self._latent("z",z),self._route(steps,solver,start),guidance,r=style)
 
-    def _draw(self, x_T, z, route, guidance, acts=(), away=()):
+    def _draw(self, x_T, z, route, guidance, acts=(), r=None):
         C,H,W = self.image_shape
         shape = (len(z),C*route.kept,H,W)
-        x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z),route,guidance,away)
+        omega,away = self._guided(guidance,z,r)
+        x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z,r),route,omega,away)
         if not x.isfinite().all(): raise FloatingPointError("the decoder draws pixels that are no numbers")
         return self._elsewhere(x,x_T[:,:C],acts) if solvers.find(route.solver).image else x
 
@@ -413,12 +432,12 @@ class CausalSteps(CausalLearner):
             raise refusal("guidance","one ω, as this model never saw a variable hidden",found)
         return found
 
-    def _guided(self, guidance, z):
+    def _guided(self, guidance, z, r):
         "ω for all variables; or, for each that has its own, what is drawn without it, to move away from"
         if not isinstance(guidance,dict): return guidance,()
         one = torch.eye(self.graph.n,dtype=torch.bool,device=z.device)
         hidden = {v: one[self.graph.index(v)].expand(len(z),-1) for v in guidance}
-        return 1.,[(w-1,self._shown(blanked(z,hidden[v]))) for v,w in guidance.items() if w!=1]
+        return 1.,[(w-1,self._shown(blanked(z,hidden[v]),r)) for v,w in guidance.items() if w!=1]
 
     def _elsewhere(self, x, factual, acts):
         "Where nothing shows of what was set, only a difference that is large is more than the network's error"
@@ -437,8 +456,7 @@ class CausalSteps(CausalLearner):
         acts = self.actions(do,len(a.u))
         z = self.encoder.mechanisms(a.u,acts)
         warn_outside(self.graph,self.prior.seen,self.prior.labels(z),acts)
-        omega,away = self._guided(self._omega(guidance),z)
-        return self._draw(a.x_T,z,a.route,omega,acts,away)
+        return self._draw(a.x_T,z,a.route,self._omega(guidance),acts,a.style)
 
 # %% ../nbs/06_model.ipynb #c018
 class CausalSampler(CausalSteps):
@@ -472,8 +490,7 @@ class CausalSampler(CausalSteps):
             draw = samples is not None
             a = self._abduct(x[own].to(self.device),route,y,luck[:,rows],draw)   # abduction
             z = self.encoder.mechanisms(a.u,those)                               # action
-            omega,away = self._guided(guidance,z)
-            drawn_.append(self._draw(a.x_T,z,route,omega,those,away))            # prediction
+            drawn_.append(self._draw(a.x_T,z,route,guidance,those,a.style))      # prediction
             parts.append(a if return_latents else a._replace(x_T=a.x_T[:0]))
             after.append(self.prior.labels(z))
         labels,x_cf,a = torch.cat(after),torch.cat(drawn_),joined(parts)
@@ -520,6 +537,7 @@ class CausalDiffAE(CausalSampler):
         learn:str="labels",    # from what causes and looks are learned: or "reading"
         focus:float=1.,        # how much more pixels count where labels show; 0: none more
         hide:float=0.05,       # share of images of which training hides single variables
+        style:int=8,           # numbers that tell what no variable says; 0: none
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
         if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
@@ -532,11 +550,14 @@ class CausalDiffAE(CausalSampler):
         prior = LabelPrior(scale,d,sigma,categories)
         times = NoiseSchedule(check_choice("schedule",schedule,schedules),T,prediction)
         reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,mechanisms=mechanisms,**encoder)
-        unet = denoisers.find(net)(shape,graph.n*d,widths=widths,patch=patch)
-        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn,focus,hide)
+        style = check_number("style",style,0,10_000,whole=True)
+        unet = denoisers.find(net)(shape,graph.n*d+style,widths=widths,patch=patch)
+        looks = StyleEncoder(shape,graph.n*d,style) if style else None
+        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn,focus,hide,looks)
         options = dict(latent_dim=latent_dim,sigma=prior.sigma,gamma=self.gamma,drop=self.decoder.drop,
             widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=times.T,
-            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn,focus=self.focus,hide=self.hide)
+            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn,
+            focus=self.focus,hide=self.hide,style=style)
         self._config = json.loads(json.dumps(options,default=lambda v: v.item()))   # NumPy's numbers as Python's
 
     def config(self) -> dict: # JSON-able
@@ -551,7 +572,7 @@ class CausalDiffAE(CausalSampler):
     ) -> 'CausalDiffAE':
         "A new model, untrained"
         # files from before there was a choice
-        options = dict(mechanisms="additive",learn="reading",focus=0.,hide=0.)|config["options"]
+        options = dict(mechanisms="additive",learn="reading",focus=0.,hide=0.,style=0)|config["options"]
         if config.get("gamma_of")!="sum": options["gamma"] *= math.prod(config["image_shape"])
         with torch.device(device or "cpu"):
             return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**options)
