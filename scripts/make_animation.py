@@ -51,7 +51,7 @@ def frame(rows, k):
 def main():
     p = argparse.ArgumentParser(description=__doc__,formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out",type=Path,default=IMAGES)
-    p.add_argument("--frames",type=int,default=32)
+    p.add_argument("--frames",type=int,default=24)
     a = p.parse_args()
     pendulums,digits = cd.pendulum(n=8000,noise=True,seed=1),cd.morphomnist(n=60)
     light = answers(cd.CausalDiffAE.from_pretrained("pendulum_noise"),pendulums.test,3,"light",
@@ -60,8 +60,8 @@ def main():
                      there_and_back(1.5,4.5,a.frames))
     frames = [frame([light|dict(digits=0),stroke|dict(digits=1)],k) for k in range(a.frames)]
     a.out.mkdir(parents=True,exist_ok=True)
-    frames[0].save(a.out/"counterfactuals.webp",save_all=True,append_images=frames[1:],duration=110,loop=0,
-                   quality=70,method=6)
+    frames[0].save(a.out/"counterfactuals.webp",save_all=True,append_images=frames[1:],duration=130,loop=3,
+                   quality=55,method=6)
     frames[0].quantize(64).save(a.out/"counterfactuals.png",optimize=True)
     for f in ("webp","png"): print(f"counterfactuals.{f}: {(a.out/f'counterfactuals.{f}').stat().st_size:,} bytes")
 
