@@ -358,7 +358,7 @@ class CausalLearner(CausalAutoencoder):
         if self.learn=="labels":
             never = self.prior.seen.isnan().any(0)
             z = blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
-        return z if r is None else torch.cat([z.flatten(1),r],1)
+        return z if r is None else torch.cat([z.flatten(1),r/2],1)   # a half: about as wide as labels
 
     def forward(self, x:Tensor, y:Tensor, generator=None, kl_weight:float=1.) -> dict:
         "The loss, for what calls a module instead of its methods (DistributedDataParallel, torch.compile)"
