@@ -52,9 +52,11 @@ class Choices(nn.Module):
         kind:str="additive", # "additive": none is; "gumbel" and "scaled": all are
     ):
         super().__init__()
-        self.d,self.kind = d,check_choice("mechanisms",kind,("additive","gumbel","scaled"))
+        kinds = ("additive","gumbel","scaled")
+        self.d,self.kind = d,check_choice("mechanisms",kind,kinds)
         sizes = {graph.index(v): len(cs) for v,cs in graph.categories.items()}
-        self.chosen = {} if kind=="additive" else sizes   # variable → how many categories
+        # variable → how many categories
+        self.chosen = {} if kind=="additive" else sizes
 
     def code(self,
         i:int,        # a category that is chosen
@@ -78,7 +80,7 @@ class Effects(Choices):
         graph:CausalGraph, # whose edges become the mask
         d:int,             # numbers per variable
         hidden:int=64,     # width of each mechanism's two hidden layers
-        kind:str="additive", # "gumbel": categories are chosen; "scaled": and noise has a scale
+        kind:str="additive", # "gumbel": categories are chosen; "scaled": noise, too
     ):
         super().__init__(graph,d,kind)
         n,named = graph.n,graph.categories
@@ -90,7 +92,8 @@ class Effects(Choices):
         mask = torch.tensor([[1.]*len(p)+[0.]*(P-len(p)) for p in parents])[:,:,None]
         self.register_buffer("parents",padded,persistent=False)  # (effect, P)
         self.register_buffer("mask",mask,persistent=False)       # (effect, P, 1)
-        self.register_buffer("number",number,persistent=False)   # not a category, (n, 1)
+        # not a category, (n, 1)
+        self.register_buffer("number",number,persistent=False)
         weight = lambda i,o: nn.Parameter(torch.randn(n,i,o)/math.sqrt(i))
         zeros = lambda *shape: nn.Parameter(torch.zeros(n,*shape))
         self.w1,self.b1 = weight(P*d,hidden),zeros(1,hidden)
@@ -101,7 +104,7 @@ class Effects(Choices):
     def effect(self,
         z:Tensor,      # causal variables, (N, n_vars, d)
         which=None,    # indices of the variables wanted; all if not given
-    ) -> Tensor:       # f_i(z_pa(i)), (N, len(which), d); zero for a variable without parents
+    ) -> Tensor:       # f_i(z_pa(i)), (N, len(which), d); zero without parents
         "What the parents contribute; of a category that is chosen, the logits"
         return self.parts(z,which)[0]
 
@@ -109,7 +112,7 @@ class Effects(Choices):
         z:Tensor,      # causal variables, (N, n_vars, d)
         which=None,    # indices of the variables wanted
     ) -> tuple:        # f_i like `effect`, and s_i (N, len(which), 1), or None
-        "What the parents contribute, and the scale of what they do not; 1 without parents"
+        "What the parents contribute, and the scale of the rest; 1 without parents"
         z = torch.where(self.number,z.mean(-1,keepdim=True),z)
         pick = lambda v: v if which is None else v[list(which)]
         parents,mask = pick(self.parents),pick(self.mask)
@@ -124,7 +127,7 @@ class Effects(Choices):
 
     def family_known(self,
         known:Tensor, # which labels there are, (N, n_vars)
-    ) -> Tensor:      # where that of a variable and those of all its parents are, like `known`
+    ) -> Tensor:      # where a variable and all its parents are, like `known`
         "Of which rows a mechanism can learn without a reading between"
         return known&(known[:,self.parents]|(self.mask[...,0]==0)).all(-1)
 
@@ -133,7 +136,7 @@ class Mechanisms(Effects):
     "The structural equations z_i = f_i(z_pa(i)) + u_i"
     def noise(self,
         z:Tensor,         # causal variables, (N, n_vars, d)
-        luck:Tensor=None, # numbers in (0,1) for the noise of categories, like `z`; else ½
+        luck:Tensor=None, # in (0,1), for the noise of categories, like `z`; else ½
     ) -> Tensor:          # u, like `z`
         "Abduct the exogenous noise that makes `z` a solution: u_i = z_i - f_i(z_pa(i))"
         z = self.settled(z)
@@ -147,7 +150,7 @@ class Mechanisms(Effects):
 
     def forward(self,
         u:Tensor,     # exogenous noise, (N, n_vars, d)
-        actions=(),   # interventions in units of `z`: a value per image (N,), or a block (N, d)
+        actions=(),   # in units of `z`: a value per image (N,), or a block (N, d)
     ) -> Tensor:      # z, like `u`
         "Solve in topological order, with the equations in `actions` replaced"
         acts,z = {a.index: a for a in actions},torch.zeros_like(u)
@@ -203,7 +206,7 @@ class CausalEncoder(nn.Module):
         d:int=4,             # numbers per variable
         *,
         sigma:float=0.02,    # width the posterior starts with, in units of `z`
-        widths=(32,64),      # channels, multiples of 16, each at half the resolution; the last is
+        widths=(32,64),      # channels, multiples of 16, each at half the resolution
                              # repeated until 5 positions or fewer are left to a side
         patch:int=4,         # pixels to a side of the patch that becomes one position
         convs:int=1,         # convolutions at each resolution below the patches
@@ -221,7 +224,8 @@ class CausalEncoder(nn.Module):
     ) -> Posterior:  # means and log-variance
         "Read the variables off the image, and abduct their noise"
         z,logvar = self.read(x).view(-1,*self.shape).unbind(1)
-        for i,k in self.mechanisms.chosen.items():   # how likely each is: E[code] = 2p-1
+        # how likely each is: E[code] = 2p-1
+        for i,k in self.mechanisms.chosen.items():
             z = replaced(z,i,F.pad(2*z[:,i,:k].softmax(-1)-1,(0,z.shape[-1]-k)))
         return Posterior(self.mechanisms.noise(z), z, (logvar+self.start).clamp(-20,5))
 
