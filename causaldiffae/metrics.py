@@ -176,8 +176,8 @@ def style_kept(
     stays = (~mask).expand_as(answer)
     def centred(x):
         t = texture(x).double()*stays
-        return (
-            t-t.flatten(1).sum(1).div(stays.flatten(1).sum(1))[:,None,None,None])*stays
+        mean = t.flatten(1).sum(1)/stays.flatten(1).sum(1)
+        return (t-mean[:,None,None,None])*stays
     a,b = centred(answer).flatten(1),centred(true).flatten(1)
     both = (a*b).sum(1)/(a.norm(dim=1)*b.norm(dim=1))
     return torch.where(b.norm(dim=1)>1e-3*b.shape[1]**0.5,both.nan_to_num(0.),math.nan)

@@ -117,8 +117,8 @@ class AntiCausal(SavedModel):
         heads = tuple(self.classes.get(v,1) for v in graph.names)
         self.predictor = NoisyPredictor(self.image_shape,heads,tuple(widths))
         self._config = dict(classes=self.classes,widths=[int(w) for w in widths],
-                            patch=int(patch),
-                            schedule=schedule,prediction=prediction,T=times.T)
+                            patch=int(patch),schedule=schedule,
+                            prediction=prediction,T=times.T)
         self.float()   # whatever torch's default type is
 
     def config(self) -> dict: # JSON-able
