@@ -305,7 +305,8 @@ def _answers(model, x, do, options, known=None):
 def causaldiffae_counterfactual(
     model:str,         # file of a trained model, or name of one that ships: pendulum, …
     images:str,        # .npz file with `images`, uint8 N×H×W[×C], or a folder
-    do:str=None,       # required: what to change, raw units: 'light=80,angle=-10'
+    # required: what to change, raw units: 'light=80,angle=-10'; a category: 'digit=7'
+    do:str=None,
     # required: .npz file to write: images, labels_before, labels_after, names, files
     out:str=None,
     steps:int=None,    # calls on the way down; the solver's own number if not given
@@ -532,8 +533,7 @@ def causaldiffae_evaluate(
     common = dict(n=n,size=size,labelled=None,root=root,seed=seed,
                   digit=None,source=None)
     folder = dict(graph=graph,labels=labels,categories=categories,
-                  channels=channels or 3,
-                  fit_images=fit_images,unlabelled=unlabelled)
+                  channels=channels or 3,fit_images=fit_images,unlabelled=unlabelled)
     _as_the_model(common,folder,data,asked,shape,10*images,channels)
     found = _training_data(data,common,folder,data_options)
     options = options_of(model_options,"--model_options",_any_answer(asked))

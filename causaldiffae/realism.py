@@ -18,8 +18,8 @@ def _features(name, f, width=None):
     try: g = torch.as_tensor(f).double()
     except (TypeError,ValueError,RuntimeError):
         raise refusal(name,what,described(f)) from None
-    fits = g.ndim==2 and len(g)>1 and g.shape[1] in ((width,)
-                                                     if width else range(1,10**6))
+    wide = (width,) if width else range(1,10**6)
+    fits = g.ndim==2 and len(g)>1 and g.shape[1] in wide
     if fits and g.isfinite().all(): return g
     raise refusal(name,what,described(f))
 
