@@ -14,7 +14,7 @@ from .encoder import reading_layers
 
 # %% ../nbs/05c_style.ipynb #c005
 class StyleEncoder(nn.Module):
-    "Image and variables → r, what is peculiar to the image: s = g(z) + r"
+    "Image and variables → r, what is peculiar to the image: s = g(z) + sd·r"
     def __init__(self,
         image_shape,      # (C, H, W)
         z_dim:int,        # numbers in `z` of one image
@@ -25,27 +25,33 @@ class StyleEncoder(nn.Module):
         hidden:int=128,   # width of the two hidden layers of g
     ):
         super().__init__()
-        k = check_number("k",k,1,10_000,whole=True)
+        self.k = k = check_number("k",k,1,10_000,whole=True)
         self.width = check_number("width",width,0,1)
         layers = reading_layers(image_shape,widths,patch,1)
         self.read = nn.Sequential(*layers,nn.Linear(128,k))
         self.said = nn.Sequential(nn.Linear(z_dim,hidden),nn.SiLU(),
             nn.Linear(hidden,hidden),nn.SiLU(),nn.Linear(hidden,k))
+        self.log_sd = nn.Parameter(torch.zeros(k))
+
+    @property
+    def sd(self) -> Tensor: # of what the variables do not say of s, (k,)
+        "Tenfold in the exponent, so that it learns as fast as it has to"
+        return (10*self.log_sd).exp()
 
     def forward(self,
         x:Tensor,  # images in [-1,1], (N, C, H, W)
         z:Tensor,  # their causal variables, (N, n_vars, d)
     ) -> Tensor:   # r, (N, k)
         "Abduct what the variables do not say"
-        return self.read(x)-self.said(z.flatten(1))
+        return (self.read(x)-self.said(z.flatten(1)))/self.sd
 
     def learn(self,
         x:Tensor,  # images in [-1,1], (N, C, H, W)
         z:Tensor,  # their causal variables, (N, n_vars, d)
-    ) -> tuple:    # r (N, k), and a scalar
-        "r for the denoiser, whose gradient teaches s; and the loss of g and of r's size"
-        s,g = self.read(x),self.said(z.flatten(1))
-        r,missed = s-g.detach(),((s.detach()-g)**2).mean()
-        if not self.training or len(x)<8: return r,missed
-        size = ((r.var(0)+1e-6).log()**2).mean()
-        return F.batch_norm(r,None,None,training=True),missed+size
+    ) -> tuple:    # r (N, k), and a scalar, nats for each number of s
+        "r for the denoiser, whose gradient teaches s; and the loss of g and sd"
+        s,g,sd = self.read(x),self.said(z.flatten(1)),self.sd
+        r,nats = s-g.detach(),(((s.detach()-g)/sd)**2/2+sd.log()).mean()
+        if not self.training or len(x)<8: return r/sd.detach(),nats
+        away = ((r.var(0)+1e-6).log()**2).mean()   # of the size of s from 1
+        return F.batch_norm(r,None,None,training=True),nats+0.01*away
