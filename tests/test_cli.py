@@ -559,7 +559,8 @@ def test_trainings_that_are_refused(refused):
 def test_further_options_and_the_same_run(work, run):
     one = (
         "causaldiffae_train pendulum --n 120 --size 8 --steps 4 --fit_options 'batch_size=8, validations=1'"
-        " --model_options 'widths=[32,32], sigma=0.03' --data_options 'noise=True' --log {w}/log.csv --out {w}/one.safetensors"
+        " --model_options 'widths=[32,32], sigma=0.03' --data_options 'noise=True'"
+        " --log {w}/log.csv --out {w}/one.safetensors"
     )
     eq(run(one)[0],0)
     a = CausalDiffAE.load(work/"one.safetensors")
