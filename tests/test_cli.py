@@ -475,7 +475,7 @@ def test_a_folder_of_ones_own(work, own, run, refused):
         "causaldiffae_counterfactual {w}/own.safetensors {w}/own.npz --do kind=d --out {w}/u",
         "do['kind']: expected one of a, b, c",
     )
-    refused("causaldiffae_train {w}/own --out {w}/u","--graph: expected the arROWS")
+    refused("causaldiffae_train {w}/own --out {w}/u","--graph: expected the arrows")
     refused(TRAIN_OWN+" --n 5","--n: expected it with other data")
     refused(TRAIN_OWN+" --fit_images squeeze","fit: expected")
     refused(TRAIN_OWN.replace("kind->grey","kind->"),"edges: expected text like")
