@@ -475,7 +475,7 @@ def test_a_folder_of_ones_own(work, own, run, refused):
         "causaldiffae_counterfactual {w}/own.safetensors {w}/own.npz --do kind=d --out {w}/u",
         "do['kind']: expected one of a, b, c",
     )
-    refused("causaldiffae_train {w}/own --out {w}/u","--graph: expected the arROWS")
+    refused("causaldiffae_train {w}/own --out {w}/u","--graph: expected the arrows")
     refused(TRAIN_OWN+" --n 5","--n: expected it with other data")
     refused(TRAIN_OWN+" --fit_images squeeze","fit: expected")
     refused(TRAIN_OWN.replace("kind->grey","kind->"),"edges: expected text like")
@@ -559,7 +559,8 @@ def test_trainings_that_are_refused(refused):
 def test_further_options_and_the_same_run(work, run):
     one = (
         "causaldiffae_train pendulum --n 120 --size 8 --steps 4 --fit_options 'batch_size=8, validations=1'"
-        " --model_options 'widths=[32,32], sigma=0.03' --data_options 'noise=True' --log {w}/log.csv --out {w}/one.safetensors"
+        " --model_options 'widths=[32,32], sigma=0.03' --data_options 'noise=True'"
+        " --log {w}/log.csv --out {w}/one.safetensors"
     )
     eq(run(one)[0],0)
     a = CausalDiffAE.load(work/"one.safetensors")
