@@ -129,11 +129,15 @@ def show_images(
     for k,v,m,of in (("titles",titles,len(rows),"rows"),("heads",heads,n,"columns")):
         if v is not None and len(v)!=m:
             raise refusal(k,f"a word for each of {m} {of}",len(v))
+    given = [len(r) for r in rows]
     rows = [torch.cat([r,r.new_ones(n-len(r),*r.shape[1:])]) for r in rows]
     if ax is None:
         ax = plt.subplots(figsize=(n*size*max(1,w/h),len(rows)*size*max(1,h/w)))[1]
     grid = to_uint8(image_grid(torch.cat(rows),n)[None])[0].squeeze(-1)
     ax.imshow(grid,cmap="gray",vmin=0,vmax=255)
+    for k,i in ((k,i) for k,m in enumerate(given) for i in range(m)):
+        ax.add_patch(plt.Rectangle((i*(w+1)-0.5,k*(h+1)-0.5),w,h,fill=False,
+                                   ec="silver",lw=0.5))
     at = lambda k,long: [i*(long+1)+long/2 for i in range(k)]
     ax.set_yticks(at(len(rows),h) if titles else [],titles or [])
     ax.set_xticks(at(n,w) if heads else [],heads or [])

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # module → the tests that should notice, the quickest first
 TESTS = {
-    "graph": ["nbs/00_graph.ipynb","tests/test_surroundings.py"],
+    "graph": ["nbs/00_graph.ipynb","tests/test_graph.py","tests/test_surroundings.py"],
     "scm": ["nbs/00b_scm.ipynb","tests/test_data.py"],
     "data/core": ["nbs/01_data.ipynb","tests/test_surroundings.py"],
     "schedule": ["nbs/02_schedule.ipynb","nbs/03a_sampling.ipynb"],
