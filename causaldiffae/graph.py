@@ -133,8 +133,8 @@ class CausalGraph(Dag):
 
     @classmethod
     def from_edges(cls,
-        edges,                # `"a->b, a->c"`, DOT, a networkx.DiGraph, or pairs `[("a","b"), ("a","c")]`
-        names=(),             # all variables in the order wanted; default: as they appear in `edges`
+        edges:object,         # `"a->b, a->c"`, DOT, a networkx.DiGraph, or pairs `[("a","b"), ("a","c")]`
+        names:tuple=(),       # all variables in the order wanted; default: as they appear in `edges`
         categories:dict=None, # variable -> its categories
     ) -> 'CausalGraph':
         "The graph with an arrow from cause to effect for every edge; ValueError for what is none"
@@ -153,8 +153,8 @@ class CausalGraph(Dag):
         return CausalGraph({v: list(ps) for v,ps in self._parents.items()},categories)
 
     def draw(self,
-        do=(),   # intervened variables: one name, several, or a `do` dict as parse_do takes it
-        ax=None, # matplotlib axes to draw into; a new figure when None
+        do:str|tuple|dict=(), # intervened variables: one name, several, or a `do` dict as parse_do takes it
+        ax:object=None, # matplotlib axes to draw into; a new figure when None
     ):           # the axes
         "Draw the graph, causes at the left, intervened variables in another colour and cut from their parents"
         return draw_graph(self,do,ax)
@@ -305,7 +305,7 @@ def _dot_attributes(tokens, text):
 class shift:
     "In `do`: add to what the variable would have been, instead of setting it"
     def __init__(self,
-        by, # raw units; one number, or one per image, (n,)
+        by:float|Tensor, # raw units; one number, or one per image, (n,)
     ): self.by = by
     def __repr__(self): return f"shift({self.by!r})"
 

@@ -136,7 +136,7 @@ class CausalCode(SavedModel):
     def trained(self, v): self.prior.trained = v
 
     def actions(self,
-        do,       # `{"light": 80.}` and the like, raw units; a category by its name
+        do:dict,  # `{"light": 80.}` and the like, raw units; a category by its name
         n:int,    # number of images
     ) -> list:    # of Action, values in the units of `z`; the code of a category
         "Check `do`, and bring its values to the units of `z`; ValueError for what cannot be asked"
@@ -154,7 +154,7 @@ class CausalCode(SavedModel):
     @torch.no_grad()
     def solve(self,
         u:Tensor, # exogenous noise, (N, n_vars, d)
-        do=None,  # intervention, raw units
+        do:dict=None, # intervention, raw units
     ) -> Tensor:  # z, like `u`
         "Action: what `do` names is set, descendants follow in topological order, the rest stays to the bit"
         return self.encoder.mechanisms(self._latent("u",u),self.actions(do,len(u)))
@@ -177,7 +177,7 @@ class CausalReader(CausalCode):
     @torch.no_grad()
     def encode(self,
         x:Tensor,    # images in [-1,1], (N, C, H, W)
-        labels=None, # what is known of them, raw units, (N, n_vars); nan: read it
+        labels:Tensor=None, # what is known, raw units, (N, n_vars); nan: read it
         seed:int=0,  # of the chance that chose a category; None: nothing is drawn
     ) -> Tensor:     # u, (N, n_vars, d)
         "Abduction, part 1: the exogenous noise"
@@ -186,7 +186,7 @@ class CausalReader(CausalCode):
         return self._noise(x.to(self.device),known,luck)
 
     def known(self,
-        labels,   # raw units, (N, n_vars), or a table; nan: not known; None: nothing is
+        labels:Tensor, # raw units, (N, n_vars), or a table; nan: not known; None: none
         n:int,    # number of images
     ) -> Tensor:  # μ(y), (N, n_vars, d), nan where not known; None
         "Labels brought to the units of `z`; ValueError for labels there cannot be"
@@ -295,7 +295,7 @@ class CausalLearner(CausalAutoencoder):
     def loss(self,
         x:Tensor,           # images in [-1,1], (N, C, H, W)
         y:Tensor,           # labels, raw units, (N, n_vars); nan where missing
-        generator=None,     # of posterior, times, noise and dropped conditions
+        generator:torch.Generator=None, # of posterior, times, noise, dropped conditions
         kl_weight:float=1., # multiplies gamma; fit raises it from 0 to 1 if asked for a warm-up
     ) -> dict:              # scalars "total", "simple", "kl_u", "kl_z"
         "What training minimises, and its parts; ValueError where `x` and `y` do not fit the model"
@@ -380,7 +380,7 @@ class CausalSteps(CausalLearner):
         solver:str="twin",  # name of a solver
         start:float=None,   # how far to invert, share of T; the model's own if not given
         *,
-        labels=None,        # what is known of the images, raw units, (N, n_vars); nan: read it
+        labels:Tensor=None, # what is known of the images, raw units, (N, n_vars); nan: read it
         seed:int=0,         # of the chance that chose a category; None: nothing is drawn
     ) -> Abducted:
         "Abduction: u by labels and encoder, x_T by inversion given the image's own z"
@@ -430,8 +430,8 @@ class CausalSteps(CausalLearner):
     @torch.no_grad()
     def predict(self,
         a:Abducted,        # what `abduct` found
-        do=None,           # intervention, raw units; nothing: the image itself again
-        guidance=1.,       # ω; or an ω for each variable that has one, `{"light": 2.}`
+        do:dict=None,      # intervention, raw units; nothing: the image itself again
+        guidance:float|dict=1., # ω; or an ω for each variable, `{"light": 2.}`
     ) -> Tensor:           # counterfactual images in [-1,1], (N, C, H, W)
         "Prediction: solve with `do`, then draw from the image's own x_T"
         acts = self.actions(do,len(a.u))
@@ -446,13 +446,13 @@ class CausalSampler(CausalSteps):
     @torch.no_grad()
     def counterfactual(self,
         x:Tensor,                  # images in [-1,1], (N, C, H, W)
-        do=None,                   # `{"light": 80.}`, as parse_do takes it; raw units
+        do:dict=None,              # `{"light": 80.}`, as parse_do takes it; raw units
         *,
-        labels=None,               # what is known of them, (N, n_vars); nan: read it
+        labels:Tensor=None,        # what is known of them, (N, n_vars); nan: read it
         samples:int=None,          # answers to each, with what is uncertain drawn
         steps:int=None,            # of the way down; the solver's own number if not given
         solver:str="twin",         # name of a solver
-        guidance=1.,               # ω, or an ω for each variable that has one
+        guidance:float|dict=1.,    # ω, or an ω for each variable that has one
         start:float=None,          # how far to invert, share of T; the model's own if not given
         seed:int=0,                # of what is drawn; None: the likeliest
         batch_size:int=256,        # images at a time
@@ -502,13 +502,13 @@ class CausalDiffAE(CausalSampler):
     "Diffusion autoencoder whose latent code is a structural causal model (Komanduri et al. 2024)"
     def __init__(self,
         graph:CausalGraph,     # the variables and what causes what
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         *,
         latent_dim:int=4,      # numbers per variable; d is this, or the most categories
         sigma:float=0.02,      # width of the label prior: the resolution of an intervention
         gamma:float=1.,        # weight of the two divergences, for each nat
         drop:float=0.1,        # probability that the denoiser is shown the null token
-        widths=(32,64,96),     # channels of the denoiser, each at half the resolution
+        widths:tuple=(32,64,96), # channels of the denoiser, each at half the resolution
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
@@ -547,7 +547,7 @@ class CausalDiffAE(CausalSampler):
     @classmethod
     def from_config(cls,
         config:dict, # what `config()` gave
-        device=None, # where to put the weights; "meta": shapes only
+        device:str|torch.device=None, # where to put the weights; "meta": shapes only
     ) -> 'CausalDiffAE':
         "A new model, untrained"
         # files from before there was a choice

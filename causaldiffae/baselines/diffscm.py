@@ -93,10 +93,10 @@ class AntiCausal(SavedModel):
     unknown_allowed = ("units.seen",)
     def __init__(self,
         graph:CausalGraph,     # variables that can be intervened upon; each is predicted
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         *,
         classes:dict=None,     # name → number of classes, where the graph has no categories
-        widths=(32,64,96),     # channels of denoiser and predictor
+        widths:tuple=(32,64,96), # channels of denoiser and predictor
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
@@ -169,7 +169,7 @@ class DiffSCM(AntiCausal):
     def loss(self,
         x:Tensor,       # images in [-1,1], (N, C, H, W)
         y:Tensor,       # labels, raw units, (N, n_vars); nan where missing
-        generator=None, # of times and noise
+        generator:torch.Generator=None, # of times and noise
     ) -> dict:          # scalars "total", "simple", "predict"
         "The denoiser's error and the predictor's, at the same noisy images"
         if not len(check_tensor("x",x,("N",*self.image_shape))): raise refusal("x","at least one image","none")

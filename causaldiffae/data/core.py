@@ -40,8 +40,8 @@ def to_raw(
 class LabelScale:
     "The linear map between raw label units and [-1,1], one range per variable"
     def __init__(self,
-        lo, # raw value that becomes -1, (n_vars,)
-        hi, # raw value that becomes +1, (n_vars,)
+        lo:list|Tensor, # raw value that becomes -1, (n_vars,)
+        hi:list|Tensor, # raw value that becomes +1, (n_vars,)
     ):
         self.lo,self.hi = (torch.as_tensor(v,dtype=torch.float64,device="cpu").detach() for v in (lo,hi))
         if self.lo.ndim!=1 or self.lo.shape!=self.hi.shape:
@@ -54,7 +54,7 @@ class LabelScale:
     def from_labels(cls,
         y:Tensor,             # raw labels, (N, n_vars); nan = missing
         categories:dict=None, # column -> number of categories; their range is known, whatever `y` holds
-        names=None,           # of the columns, for errors
+        names:list|tuple=None, # of the columns, for errors
     ) -> 'LabelScale':
         "The range of the known labels; ValueError where a column has none, or only one"
         if y.ndim!=2: raise refusal("y","labels (N, n_vars)",described(y))
@@ -152,7 +152,7 @@ class Split:
     def batches(self,
         batch_size:int,    # images in a batch
         shuffle:bool=True, # a new order at each call
-        generator=None,    # `torch.Generator` of the order; None: torch's global one
+        generator:torch.Generator=None, # of the order; None: torch's global one
         drop_last:bool=True, # leave out the last batch if it is smaller
     ):                     # iterator over (images, labels)
         "One pass over the split"
@@ -164,8 +164,8 @@ class Split:
         return ((self.data.images[i],self.data.labels.index_select(0,i)) for i in chunks)
 
     def truth(self,
-        do,         # intervention in raw units, as parse_do takes it
-        index=None, # which rows of the split: slice, list, tensor or one number; None: all
+        do:dict,    # intervention in raw units, as parse_do takes it
+        index:slice|list|Tensor|int=None, # which rows of the split: slice, list, tensor or one number; None: all
     ) -> Truth:
         "The simulator's own answer to `do`, with each image's own noise and style; ValueError without one"
         if self.data._truth is None:
@@ -269,14 +269,14 @@ class CausalDataset:
     "Images with the labels of a causal graph's variables, split into train, valid and test"
     def __init__(self,
         graph:CausalGraph,     # its variables are the columns of `labels`
-        images,                # float (N, C, H, W) in [-1,1], uint8 N×H×W[×C], or StoredImages
-        labels,                # raw units, (N, n_vars), the position of a category; nan = missing
+        images:Tensor|StoredImages, # float (N, C, H, W) in [-1,1], uint8 N×H×W[×C], or StoredImages
+        labels:Tensor,         # raw units, (N, n_vars), the position of a category; nan = missing
         *,
         categories:dict=None,  # variable -> its categories, in place of those of the graph
-        splits=(0.8,0.1,0.1),  # fractions of train, valid, test, or a dict name -> rows
+        splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or a dict name -> rows
         scale:LabelScale=None, # default: the range of the training labels
         seed:int=0,            # of random splits and of which labels are kept
-        truth=None,            # `truth(rows, actions)` -> (images, labels); None for real data
+        truth:object=None,     # `truth(rows, actions)` -> (images, labels); None for real data
         name:str="",           # for printing and errors
         labelled:float=1.,     # fraction of the train and valid rows that keep their labels
     ):

@@ -530,24 +530,24 @@ def _note(name, data, ignored, extra):
 
 # %% ../../nbs/01d_folder.ipynb #c025
 def from_folder(
-    images,               # folder with PNG, JPEG, TIFF and .npy files, also in subfolders
-    labels_csv,           # CSV file: a column image, one for each variable; None: `labels.csv`
-    graph,                # CausalGraph, or its arrows as text: 'a->b, a->c'
+    images:str|Path,      # folder with PNG, JPEG, TIFF and .npy files, also in subfolders
+    labels_csv:str|Path,  # CSV file: a column image, one for each variable; None: `labels.csv`
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
     *,
-    size=64,              # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,    # height and width in pixels, one number or (height, width)
     channels:int=3,       # 1: grey, 3: RGB, 4: RGB and alpha
     fit:str="crop",       # "crop": the centre of each picture; "pad": all of it, on `background`
-    background="white",   # a colour by name or as "#rrggbb"; under what is transparent, and around what is padded
-    values=None,          # (black, white), for pixels that are not bytes
-    categories=(),        # variables that are categories: a list, or a dict, variable -> its categories
-    unlabelled=False,     # take pictures without a line as images without labels; otherwise they are an error
+    background:str="white", # a colour by name or as "#rrggbb"; under what is transparent, and around what is padded
+    values:tuple=None,    # (black, white), for pixels that are not bytes
+    categories:list|tuple|dict=(), # variables that are categories: a list, or a dict, variable -> its categories
+    unlabelled:bool=False, # take pictures without a line as images without labels; otherwise they are an error
     memory:float=2.,      # gigabytes that the images may take as floats; beyond, they stay in a file
-    cache=None,           # folder of that file; None: `cache_home()/"folder"`
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    cache:str|Path=None,  # folder of that file; None: `cache_home()/"folder"`
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or a dict name -> rows
     labelled:float=1.,    # fraction of the train and valid rows that keep their labels
     seed:int=0,           # of the splits and of which labels are kept
     n_workers:int=None,   # threads that decode; None: one per processor
-    progress=True,        # show a progress bar
+    progress:bool=True,   # show a progress bar
 ) -> CausalDataset:       # rows in the order of the table, then pictures without a line by name
     "Images in a folder with the labels of a table; ValueError with everything that is wrong in them"
     rule,graph,folder,problems = image_rule(size, channels, fit, background, values),_as_graph(graph),Path(images),[]
@@ -612,24 +612,24 @@ def _sources(dataset, image):
 
 # %% ../../nbs/01d_folder.ipynb #c039
 def from_huggingface(
-    dataset,            # a `datasets.Dataset`: one split
-    graph,              # CausalGraph, or its arrows as text: 'a->b, a->c'
+    dataset:object,     # a `datasets.Dataset`: one split
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
     image:str="image",  # column of the pictures
-    labels=None,        # column of each variable, in order or as a dict; None: called like the variables
+    labels:list|tuple|dict=None, # column of each variable, in order or as a dict; None: called like the variables
     *,
-    size=64,            # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,  # height and width in pixels, one number or (height, width)
     channels:int=3,     # 1: grey, 3: RGB, 4: RGB and alpha
     fit:str="crop",     # "crop" or "pad"
-    background="white", # a colour by name or as "#rrggbb"
-    values=None,        # (black, white), for pixels that are not bytes
-    categories=(),      # further variables that are categories: a list, or a dict, variable -> list of its categories
+    background:str="white", # a colour by name or as "#rrggbb"
+    values:tuple=None,  # (black, white), for pixels that are not bytes
+    categories:list|tuple|dict=(), # further categories: a list, or a dict, variable -> its categories
     memory:float=2.,    # gigabytes that the images may take as floats; beyond, they stay in a file
-    cache=None,         # folder of that file; None: `cache_home()/"folder"`
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    cache:str|Path=None, # folder of that file; None: `cache_home()/"folder"`
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or a dict name -> rows
     labelled:float=1.,  # fraction of the train and valid rows that keep their labels
     seed:int=0,         # of the splits and of which labels are kept
     n_workers:int=None, # threads that decode; None: one per processor
-    progress=True,      # show a progress bar
+    progress:bool=True, # show a progress bar
 ) -> CausalDataset:     # rows in the order of the data set
     "A data set of the Hugging Face library; ValueError with everything that is wrong in it"
     try: import datasets

@@ -322,15 +322,15 @@ def _which(root, source, labels):
 
 # %% ../../nbs/01bb_morphomnist.ipynb #c036
 def morphomnist(
-    root=None,          # folder with the published files or MNIST's IDX files; None: the embedded digits
+    root:str|Path=None, # folder with the published files or MNIST's IDX files; None: the embedded digits
     n:int=None,         # images in all; None: as many as there are
     size:int=28,        # height and width, at least 28; a black border is added
     source:str="auto",  # "digits", "published", "mnist", "download", or "auto": by what `root` holds
-    labels=None,        # for "mnist" and "download": folder with `*-morpho.csv`; None: labels are drawn
+    labels:str|Path=None, # for "mnist" and "download": folder with `*-morpho.csv`; None: labels are drawn
     labelled:float=1.,  # fraction of the train and valid rows that keep their labels
     seed:int=0,         # of drawn labels, of the embedded digits' splits, of which labels are kept
     n_workers:int=None, # processes that draw; None: one per processor
-    cache=None,         # folder that keeps drawn images; None: `cache_home()/"morphomnist"`
+    cache:str|Path=None, # folder that keeps drawn images; None: `cache_home()/"morphomnist"`
     digit:bool=False,   # make the digit a third variable, a category without causes and effects
 ) -> DigitDataset:      # thickness (pixels), intensity (0…255), with `digit` also digit ("0" to "9")
     "Handwritten digits with thickness → intensity, the model of Pawlowski et al. (2020)"
