@@ -443,7 +443,7 @@ class Report:
         return dict(about=self.about,rows=self.rows,missing=self.missing)
     @classmethod
     def load(cls,
-        path, # a JSON file that `save` wrote
+        path:str|Path, # a JSON file that `save` wrote
     ) -> 'Report':
         "A report without its pictures; ValueError for another file"
         try:
@@ -454,7 +454,7 @@ class Report:
             why = f"{path} ({type(e).__name__})"
             raise refusal("path","a JSON file that Report.save wrote",why) from None
     def save(self,
-        path, # ends in .json, .csv or .html
+        path:str|Path, # ends in .json, .csv or .html
     ):
         "Write the report, in the form that the file's name asks for"
         path = Path(path)
@@ -579,14 +579,14 @@ def shown(
 
 # %% ../nbs/12b_evaluate.ipynb #c027
 def evaluate(
-    model,              # with `counterfactual(x, do)`; a list of such; a folder
+    model:object,       # with `counterfactual(x, do)`; a list of such; a folder
     data:CausalDataset, # its test images are asked about
     *,
     n:int=1000,         # how many images
     cycles:int=16,      # how many of them are asked again and again
-    judges=None,        # a Judges; None: trained when needed
+    judges:Judges=None, # a Judges; None: trained when needed
     options:dict=None,  # further arguments of the model, `dict(steps=14)`
-    only=None,          # names of measures; None: all but those run by name only
+    only:list=None,     # names of measures; None: all but those run by name only
     seed:int=0,         # of questions, judges and intervals
     batch_size:int=128, # images at a time
     progress:bool=None, # show a bar; None: on a terminal
@@ -702,7 +702,7 @@ def _asked_about(model, data, n):
 
 # %% ../nbs/12b_evaluate.ipynb #c028
 def gathered(
-    model,              # with `counterfactual(x, do)`, or a folder of answers
+    model:object,       # with `counterfactual(x, do)`, or a folder of answers
     data:CausalDataset, # images, labels and graph
     rows:Tensor,        # which images are asked about, (n,)
     judges:Judges,      # who will look at the answers

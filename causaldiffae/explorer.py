@@ -73,7 +73,7 @@ def show_counterfactuals(
     true:Tensor=None, # what they would have been, where that is known, like `x`
     do:dict=None,     # the intervention, for the captions
     size:float=0.9,   # inches per image
-    ax=None,          # matplotlib axes to draw into; a new figure when None
+    ax:object=None,   # matplotlib axes to draw into; a new figure when None
 ):                    # the axes
     """Rows of images: factual, counterfactual, truth if there is one, and the difference,
     from the truth or else from the factual image"""

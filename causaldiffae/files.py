@@ -132,7 +132,7 @@ class SavedModel(nn.Module):
         kinds[cls.__name__] = cls
 
     def save(self,
-        path,             # a .safetensors file
+        path:str|Path,    # a .safetensors file
         half:bool=False,  # weights in 16 bits: half the size, rounded to three digits
         recipe:dict=None, # how the weights were made, kept in the header
     ):
@@ -161,7 +161,7 @@ class SavedModel(nn.Module):
 
     @classmethod
     def load(cls,
-        path, # a file `save` made
+        path:str|Path, # a file `save` made
     ): # the model
         "The model in a file; ValueError if that is not such a model, whole, unaltered"
         return load_model(path,None if cls is SavedModel else cls.__name__)
@@ -188,7 +188,7 @@ def _shipped(name):
     raise refusal("name",f"one of {shipped()}",described(name))
 
 def load_model(
-    path,          # a file that `save` made
+    path:str|Path, # a file that `save` made
     kind:str=None, # the class it must be; None: whichever it is
 ):                 # the model
     "The model in a file, of any class; ValueError if there is none, whole, unaltered"

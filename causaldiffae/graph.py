@@ -145,8 +145,8 @@ class CausalGraph(Dag):
 
     @classmethod
     def from_edges(cls,
-        edges,    # `"a->b, a->c"`, DOT, a networkx.DiGraph, or pairs `[("a","b")]`
-        names=(), # all variables in the order wanted; default: as in `edges`
+        edges:object, # `"a->b, a->c"`, DOT, a networkx.DiGraph, or pairs `[("a","b")]`
+        names:tuple=(), # all variables in the order wanted; default: as in `edges`
         categories:dict=None, # variable -> its categories
     ) -> 'CausalGraph':
         "The graph with an arrow from cause to effect for every edge, or ValueError"
@@ -168,8 +168,8 @@ class CausalGraph(Dag):
         return CausalGraph({v: list(ps) for v,ps in self._parents.items()},categories)
 
     def draw(self,
-        do=(),   # intervened variables: a name, several, or a `do` dict
-        ax=None, # matplotlib axes to draw into; a new figure when None
+        do:str|tuple|dict=(), # intervened variables: a name, several, or a `do` dict
+        ax:object=None, # matplotlib axes to draw into; a new figure when None
     ):           # the axes
         "Draw the graph, causes at the left, intervened variables coloured and cut off"
         return draw_graph(self,do,ax)
@@ -203,7 +203,7 @@ def _read_networkx(edges):
     return names,[(_name(a,"edges"),_name(b,"edges")) for a,b in edges.edges]
 
 def read_edges(
-    edges,  # as CausalGraph.from_edges takes it
+    edges:object, # as CausalGraph.from_edges takes it
 ) -> tuple: # names in order of appearance, pairs (cause, effect)
     "Arrows out of text, a networkx.DiGraph or pairs; ValueError for anything else"
     if isinstance(edges,str):
@@ -341,7 +341,7 @@ def _dot_attributes(tokens, text):
 class shift:
     "In `do`: add to what the variable would have been, instead of setting it"
     def __init__(self,
-        by, # raw units; one number, or one per image, (n,)
+        by:float|Tensor, # raw units; one number, or one per image, (n,)
     ): self.by = by
     def __repr__(self): return f"shift({self.by!r})"
 
@@ -442,8 +442,8 @@ def parse_do(
 # %% ../nbs/00_graph.ipynb #c039
 def draw_graph(
     graph:CausalGraph, # to draw
-    do=(),             # intervened variables: one name, several, or a `do` dict
-    ax=None,           # matplotlib axes to draw into; a new figure when None
+    do:str|tuple|dict=(), # intervened variables: one name, several, or a `do` dict
+    ax:object=None,    # matplotlib axes to draw into; a new figure when None
 ):                     # the axes
     "Draw a graph, causes at the left, intervened variables coloured and cut off"
     import matplotlib.pyplot as plt

@@ -116,11 +116,11 @@ def side_by_side(
     return x if x.shape[1] in (1,3) else x.permute(0,2,1,3).flatten(2)[:,None]
 
 def show_images(
-    rows,             # one batch (N, C, H, W) in [-1,1], or a list of them, one per row
-    titles=None,      # a word for each row
-    heads=None,       # a word for each column
+    rows:Tensor|list, # one batch (N, C, H, W) in [-1,1], or a list of them, one per row
+    titles:list=None, # a word for each row
+    heads:list=None,  # a word for each column
     size:float=0.9,   # inches per image
-    ax=None,          # matplotlib axes to draw into; a new figure when None
+    ax:object=None,   # matplotlib axes to draw into; a new figure when None
 ):                    # the axes
     "Draw batches of images as rows of a table"
     import matplotlib.pyplot as plt

@@ -90,7 +90,7 @@ def joined(
 def set_units(
     prior:Units,        # whose scale and range are set
     graph:CausalGraph,  # of the model
-    image_shape,        # of the model, (C, H, W)
+    image_shape:tuple,  # of the model, (C, H, W)
     data:CausalDataset, # to train on
 ):
     """What `fit` does first: check that the data fit, take over their scale and range
@@ -149,7 +149,7 @@ class CausalCode(SavedModel):
     def trained(self, v): self.prior.trained = v
 
     def actions(self,
-        do,       # `{"light": 80.}` and the like, raw units; a category by its name
+        do:dict,  # `{"light": 80.}` and the like, raw units; a category by its name
         n:int,    # number of images
     ) -> list:    # of Action, values in the units of `z`; the code of a category
         "Check `do`, bring it to the units of `z`; ValueError for what cannot be asked"
@@ -171,7 +171,7 @@ class CausalCode(SavedModel):
     @torch.no_grad()
     def solve(self,
         u:Tensor, # exogenous noise, (N, n_vars, d)
-        do=None,  # intervention, raw units
+        do:dict=None, # intervention, raw units
     ) -> Tensor:  # z, like `u`
         "Action: what `do` names is set, descendants follow, the rest stays to the bit"
         return self.encoder.mechanisms(self._latent("u",u),self.actions(do,len(u)))
@@ -195,7 +195,7 @@ class CausalReader(CausalCode):
     @torch.no_grad()
     def encode(self,
         x:Tensor,    # images in [-1,1], (N, C, H, W)
-        labels=None, # what is known of them, raw units, (N, n_vars); nan: read it
+        labels:Tensor=None, # what is known, raw units, (N, n_vars); nan: read it
         seed:int=0,  # of the chance that chose a category; None: nothing is drawn
     ) -> Tensor:     # u, (N, n_vars, d)
         "Abduction, part 1: the exogenous noise"
@@ -204,7 +204,7 @@ class CausalReader(CausalCode):
         return self._noise(x.to(self.device),known,luck)
 
     def known(self,
-        labels,   # raw units, (N, n_vars), or a table; nan: not known; None: nothing is
+        labels:Tensor, # raw units, (N, n_vars), or a table; nan: not known
         n:int,    # number of images
     ) -> Tensor:  # μ(y), (N, n_vars, d), nan where not known; None
         "Labels brought to the units of `z`; ValueError for labels there cannot be"
@@ -264,7 +264,7 @@ class CausalAutoencoder(CausalReader):
     unknown_allowed = ("prior.seen",)   # no label of a variable may have been known
     def __init__(self,
         graph:CausalGraph,     # the variables and what causes what
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         encoder:CausalEncoder, # image → q(u|x), and the mechanisms
         prior:LabelPrior,      # what `z` means
         decoder:Decoder,       # `z` and x_T → image
@@ -373,7 +373,7 @@ class CausalLearner(CausalTerms):
     def loss(self,
         x:Tensor,           # images in [-1,1], (N, C, H, W)
         y:Tensor,           # labels, raw units, (N, n_vars); nan where missing
-        generator=None,     # of posterior, times, noise and dropped conditions
+        generator:torch.Generator=None, # of times, noise and all that is drawn
         kl_weight:float=1., # multiplies gamma; fit raises it from 0 to 1 in a warm-up
     ) -> dict:              # scalars "total", "simple", "kl_u", "kl_z", "style"
         "What training minimises, and its parts; ValueError where `x`, `y` do not fit"
@@ -479,7 +479,7 @@ class CausalSteps(CausalDrawing):
         solver:str="twin",  # name of a solver
         start:float=None,   # how far to invert, share of T; the model's own if None
         *,
-        labels=None,        # what is known, raw units, (N, n_vars); nan: read it
+        labels:Tensor=None, # what is known, raw units, (N, n_vars); nan: read it
         seed:int=0,         # of chance in a category; None: nothing is drawn
     ) -> Abducted:
         "Abduction: u by labels and encoder, x_T by inversion given the image's own z"
@@ -490,8 +490,8 @@ class CausalSteps(CausalDrawing):
     @torch.no_grad()
     def predict(self,
         a:Abducted,        # what `abduct` found
-        do=None,           # intervention, raw units; nothing: the image itself again
-        guidance=1.,       # ω; or an ω for each variable that has one, `{"light": 2.}`
+        do:dict=None,      # intervention, raw units; nothing: the image itself again
+        guidance:float|dict=1., # ω; or an ω for each variable, `{"light": 2.}`
     ) -> Tensor:           # counterfactual images in [-1,1], (N, C, H, W)
         "Prediction: solve with `do`, then draw from the image's own x_T"
         acts = self.actions(do,len(a.u))
@@ -511,13 +511,13 @@ class CausalSampler(CausalSteps):
     @torch.no_grad()
     def counterfactual(self,
         x:Tensor,                  # images in [-1,1], (N, C, H, W)
-        do=None,                   # `{"light": 80.}`, as parse_do takes it; raw units
+        do:dict=None,              # `{"light": 80.}`, as parse_do takes it; raw units
         *,
-        labels=None,               # what is known of them, (N, n_vars); nan: read it
+        labels:Tensor=None,        # what is known of them, (N, n_vars); nan: read it
         samples:int=None,          # answers to each, with what is uncertain drawn
         steps:int=None,            # of the way down; the solver's own number if None
         solver:str="twin",         # name of a solver
-        guidance=1.,               # ω, or an ω for each variable that has one
+        guidance:float|dict=1.,    # ω, or an ω for each variable that has one
         start:float=None,          # how far to invert, share of T; or the model's own
         seed:int=0,                # of what is drawn; None: the likeliest
         batch_size:int=256,        # images at a time
@@ -571,13 +571,13 @@ class CausalDiffAE(CausalSampler):
     "Diffusion autoencoder with a causal model as its code (Komanduri et al. 2024)"
     def __init__(self,
         graph:CausalGraph,     # the variables and what causes what
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         *,
         latent_dim:int=4,      # numbers per variable; d is this, or the most categories
         sigma:float=0.02,      # width of the label prior: how fine an intervention is
         gamma:float=1.,        # weight of the two divergences, for each nat
         drop:float=0.1,        # probability that the denoiser is shown the null token
-        widths=(32,64,96),     # channels of the denoiser, each at half the resolution
+        widths:tuple=(32,64,96), # channels of the denoiser, each at half the resolution
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
@@ -624,7 +624,7 @@ class CausalDiffAE(CausalSampler):
     @classmethod
     def from_config(cls,
         config:dict, # what `config()` gave
-        device=None, # where to put the weights; "meta": shapes only
+        device:str|torch.device=None, # where to put the weights; "meta": shapes only
     ) -> 'CausalDiffAE':
         "A new model, untrained"
         # files from before there was a choice

@@ -194,7 +194,7 @@ class Route:
         "The timesteps between the image and `start`; ValueError if there are too few"
         return schedule.timesteps(self.steps,last=round(self.start*schedule.T)-1)
     def up(self,
-        denoiser,               # function (x_t, t) → the network's output
+        denoiser:Callable,      # function (x_t, t) → the network's output
         x:Tensor,               # images in [-1,1], (N, C, H, W)
         schedule:NoiseSchedule, # ᾱ, and what the output means
     ) -> Tensor:                # x_T, (N, kept·C, H, W)
@@ -202,7 +202,7 @@ class Route:
         return solvers.find(self.solver).follow(denoiser,x,schedule,
                                                 self.times(schedule))
     def down(self,
-        denoiser,               # function (x_t, t) → the network's output
+        denoiser:Callable,      # function (x_t, t) → the network's output
         x_T:Tensor,             # what `up` found
         schedule:NoiseSchedule, # ᾱ, and what the output means
     ) -> Tensor:                # images, (N, C, H, W)

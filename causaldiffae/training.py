@@ -129,7 +129,7 @@ def finish(
 # %% ../nbs/07_training.ipynb #c007
 def fit(
     model:nn.Module,          # with `loss(x, y, generator)` → dict with "total"
-    data,                     # CausalDataset
+    data:object,              # CausalDataset
     *,
     minutes:float=None,       # budget in minutes of training; or …
     epochs:float=None,        # … in passes over the training rows; or …
@@ -143,14 +143,14 @@ def fit(
     accumulate:int=1,         # batches whose gradients make one step, in each process
     precision:str="auto",     # "auto", "fp32", "bf16", or on a GPU "fp16"
     compile:bool=False,       # translate the loss by torch.compile
-    checkpoint=None,          # file for checkpoints; none are written if not given
+    checkpoint:str|Path=None, # file for checkpoints; none are written if not given
     checkpoint_minutes:float=2., # time between checkpoints
     resume:bool=False,        # go on from `checkpoint` if it exists
     validations:int=10,       # how often to look at the validation images
     seed:int=0,               # of everything random in the run
     progress:bool=True,       # a bar, or lines where nobody looks
-    log=None,                 # file for the history, in CSV
-    callbacks=(),             # called with the Run after each step
+    log:str|Path=None,        # file for the history, in CSV
+    callbacks:tuple|list=(),  # called with the Run after each step
 ) -> list:                    # a dict for each validation: step, minutes, terms
     """Train `model` on `data.train`; at its end it holds the averaged weights.
     ValueError for bad arguments, before any work; FloatingPointError for a nan loss"""

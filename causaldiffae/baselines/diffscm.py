@@ -28,9 +28,9 @@ from ..unet import Block, UNet, _norm, time_features
 class NoisyPredictor(nn.Module):
     "p(y | x_t, t) for every variable of a graph, on images at any noise level"
     def __init__(self,
-        image_shape,         # (C, H, W)
+        image_shape:tuple,   # (C, H, W)
         heads:tuple,         # of each variable: number of classes, or 1 for a number
-        widths=(32,64,96),   # channels, each at half the resolution of the one before
+        widths:tuple=(32,64,96), # channels, each at half the resolution
         emb:int=128,         # size of the time embedding
     ):
         super().__init__()
@@ -96,10 +96,10 @@ class AntiCausal(SavedModel):
     unknown_allowed = ("units.seen",)
     def __init__(self,
         graph:CausalGraph,     # variables to intervene upon; each is predicted
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         *,
         classes:dict=None,     # name → number of classes, where graph names none
-        widths=(32,64,96),     # channels of denoiser and predictor
+        widths:tuple=(32,64,96), # channels of denoiser and predictor
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
@@ -180,7 +180,7 @@ class DiffSCM(AntiCausal):
     def loss(self,
         x:Tensor,       # images in [-1,1], (N, C, H, W)
         y:Tensor,       # labels, raw units, (N, n_vars); nan where missing
-        generator=None, # of times and noise
+        generator:torch.Generator=None, # of times and noise
     ) -> dict:          # scalars "total", "simple", "predict"
         "The denoiser's error and the predictor's, at the same noisy images"
         if not len(check_tensor("x",x,("N",*self.image_shape))):

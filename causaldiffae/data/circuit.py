@@ -299,8 +299,8 @@ def circuit(
     channels:int=3,       # 3: RGB; 1: grey
     labelled:float=1.,    # fraction of train and valid rows that keep their labels
     seed:int=0,           # of the noise, splits and kept labels
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
-    render=None,          # function (labels, size, channels); None: render_circuit
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
+    render:object=None,   # function (labels, size, channels); None: render_circuit
 ) -> CausalDataset:
     "Images of the causal circuit with labels and known counterfactuals"
     n,seed = check_number("n",n,1,whole=True),check_number("seed",seed,0,whole=True)

@@ -41,8 +41,8 @@ def to_raw(
 class LabelScale:
     "The linear map between raw label units and [-1,1], one range per variable"
     def __init__(self,
-        lo, # raw value that becomes -1, (n_vars,)
-        hi, # raw value that becomes +1, (n_vars,)
+        lo:list|Tensor, # raw value that becomes -1, (n_vars,)
+        hi:list|Tensor, # raw value that becomes +1, (n_vars,)
     ):
         wide = dict(dtype=torch.float64,device="cpu")
         self.lo,self.hi = (torch.as_tensor(v,**wide).detach() for v in (lo,hi))
@@ -57,7 +57,7 @@ class LabelScale:
     def from_labels(cls,
         y:Tensor,             # raw labels, (N, n_vars); nan = missing
         categories:dict=None, # column -> number of categories, whatever `y` holds
-        names=None,           # of the columns, for errors
+        names:list|tuple=None, # of the columns, for errors
     ) -> 'LabelScale':
         "The range of the known labels; ValueError where a column has none, or only one"
         if y.ndim!=2: raise refusal("y","labels (N, n_vars)",described(y))
@@ -163,7 +163,7 @@ class Split:
     def batches(self,
         batch_size:int,    # images in a batch
         shuffle:bool=True, # a new order at each call
-        generator=None,    # `torch.Generator` of the order; None: torch's global one
+        generator:torch.Generator=None, # of the order; None: torch's global one
         drop_last:bool=True, # leave out the last batch if it is smaller
     ):                     # iterator over (images, labels)
         "One pass over the split"
@@ -179,8 +179,8 @@ class Split:
                 for i in chunks)
 
     def truth(self,
-        do,         # intervention in raw units, as parse_do takes it
-        index=None, # rows of the split: slice, list, tensor or a number; None: all
+        do:dict,    # intervention in raw units, as parse_do takes it
+        index:slice|list|Tensor|int=None, # rows of the split; None: all
     ) -> Truth:
         "The simulator's own answer to `do`, noise and style kept, or ValueError"
         if self.data._truth is None:
@@ -313,10 +313,10 @@ class CausalDataset:
         labels,
         *,
         categories:dict=None,  # variable -> its categories, in place of the graph's
-        splits=(0.8,0.1,0.1),  # fractions of train, valid, test, or a dict name -> rows
+        splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
         scale:LabelScale=None, # default: the range of the training labels
         seed:int=0,            # of random splits and of which labels are kept
-        truth=None,            # `truth(rows, actions)` -> (images, labels), or None
+        truth:object=None,     # `truth(rows, actions)` -> (images, labels), or None
         name:str="",           # for printing and errors
         labelled:float=1.,     # fraction of train and valid that keeps its labels
     ):

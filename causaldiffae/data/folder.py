@@ -41,7 +41,7 @@ class ImageRule(NamedTuple):
     values:tuple=None        # (black, white); what lies beyond is clipped
 
 def image_rule(
-    size=64,                # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,      # height and width in pixels, one number or (height, width)
     channels:int=3,         # 1: grey, 3: RGB, 4: RGB and alpha; arrays up to 16
     fit:str="crop",         # "crop" or "pad"
     background:str="white", # a colour by name or as "#rrggbb"
@@ -405,8 +405,8 @@ def _lines(records, column, name, found):
 # %% ../../nbs/01d_folder.ipynb #byhand-17b
 def read_labels(
     path,          # CSV file
-    graph,         # CausalGraph, or its arrows as text: 'a->b, a->c'
-    categories=(), # which variables are: a list, or a dict, variable -> categories
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
+    categories:list|tuple|dict=(), # a list; or variable -> categories
     problems=None, # list to which (line, text) are added; None: a ValueError
 ) -> LabelTable:
     "A table of labels; ValueError with every problem in it, by line and column"
@@ -606,24 +606,24 @@ def _note(name, data, ignored, extra):
 
 # %% ../../nbs/01d_folder.ipynb #c025
 def from_folder(
-    images,               # folder with PNG, JPEG, TIFF and .npy files, also below it
-    labels_csv,           # CSV file: `image` and the variables; None: `labels.csv`
-    graph,                # CausalGraph, or its arrows as text: 'a->b, a->c'
+    images:str|Path,      # folder with PNG, JPEG, TIFF and .npy files, also below it
+    labels_csv:str|Path,  # CSV file: `image` and the variables; None: `labels.csv`
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
     *,
-    size=64,              # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,    # height and width in pixels, one number or (height, width)
     channels:int=3,       # 1: grey, 3: RGB, 4: RGB and alpha
     fit:str="crop",       # "crop": the centre; "pad": all of it, on `background`
-    background="white",   # by name or as "#rrggbb"; under what is transparent, around
-    values=None,          # (black, white), for pixels that are not bytes
-    categories=(),        # which variables are: a list, or a dict, name -> categories
-    unlabelled=False,     # pictures without a line: without labels; False: an error
+    background:str="white", # by name or as "#rrggbb"; under what is transparent, around
+    values:tuple=None,    # (black, white), for pixels that are not bytes
+    categories:list|tuple|dict=(), # a list; or variable -> categories
+    unlabelled:bool=False, # pictures without a line: without labels; False: an error
     memory:float=2.,      # gigabytes of floats; beyond, images stay in a file
-    cache=None,           # folder of that file; None: `cache_home()/"folder"`
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    cache:str|Path=None,  # folder of that file; None: `cache_home()/"folder"`
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
     labelled:float=1.,    # fraction of the train and valid rows that keep their labels
     seed:int=0,           # of the splits and of which labels are kept
     n_workers:int=None,   # threads that decode; None: one per processor
-    progress=True,        # show a progress bar
+    progress:bool=True,   # show a progress bar
 ) -> CausalDataset:       # rows as in the table, then pictures without a line
     "Images in a folder with a table of labels, or a ValueError with all that is wrong"
     rule = image_rule(size, channels, fit, background, values)
@@ -706,24 +706,24 @@ def _sources(dataset, image):
 
 # %% ../../nbs/01d_folder.ipynb #c039
 def from_huggingface(
-    dataset,            # a `datasets.Dataset`: one split
-    graph,              # CausalGraph, or its arrows as text: 'a->b, a->c'
+    dataset:object,     # a `datasets.Dataset`: one split
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
     image:str="image",  # column of the pictures
-    labels=None,        # column of each variable, in order or a dict; None: same names
+    labels:list|tuple|dict=None, # column of each variable; None: same names
     *,
-    size=64,            # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,  # height and width in pixels, one number or (height, width)
     channels:int=3,     # 1: grey, 3: RGB, 4: RGB and alpha
     fit:str="crop",     # "crop" or "pad"
-    background="white", # a colour by name or as "#rrggbb"
-    values=None,        # (black, white), for pixels that are not bytes
-    categories=(),      # further variables that are: a list, or a dict of categories
+    background:str="white", # a colour by name or as "#rrggbb"
+    values:tuple=None,  # (black, white), for pixels that are not bytes
+    categories:list|tuple|dict=(), # further ones: a list, or a dict
     memory:float=2.,    # gigabytes of floats; beyond, images stay in a file
-    cache=None,         # folder of that file; None: `cache_home()/"folder"`
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    cache:str|Path=None, # folder of that file; None: `cache_home()/"folder"`
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
     labelled:float=1.,  # fraction of the train and valid rows that keep their labels
     seed:int=0,         # of the splits and of which labels are kept
     n_workers:int=None, # threads that decode; None: one per processor
-    progress=True,      # show a progress bar
+    progress:bool=True, # show a progress bar
 ) -> CausalDataset:     # rows in the order of the data set
     "A data set of Hugging Face's library, or a ValueError with all that is wrong"
     try: import datasets

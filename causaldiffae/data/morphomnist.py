@@ -196,7 +196,7 @@ def build_morphomnist(
     labels,             # asked thickness (pixels) and intensity (0…255), (N, 2)
     base=None,          # thickness of the base digits, pixels, (N,); None: measure it
     n_workers:int=None, # processes; None: one per processor
-    cache=None,         # folder that keeps finished blocks; None: keep nothing
+    cache:str|Path=None, # folder that keeps finished blocks; None: keep nothing
     progress:bool=True, # show a progress bar, if there is more than one block to draw
 ) -> Built:
     "Every digit brought to its own thickness and intensity"
@@ -352,15 +352,15 @@ def _which(root, source, labels):
 
 # %% ../../nbs/01bb_morphomnist.ipynb #c036
 def morphomnist(
-    root=None,          # folder with published or IDX files; None: the embedded digits
+    root:str|Path=None, # folder with published or IDX files; None: the embedded digits
     n:int=None,         # images in all; None: as many as there are
     size:int=28,        # height and width, at least 28; a black border is added
     source:str="auto",  # "digits", "published", "mnist", "download", or "auto": by root
-    labels=None,        # for MNIST: folder with `*-morpho.csv`; None: they are drawn
+    labels:str|Path=None, # for MNIST: folder with `*-morpho.csv`; None: they are drawn
     labelled:float=1.,  # fraction of the train and valid rows that keep their labels
     seed:int=0,         # of drawn labels, splits, and of which labels are kept
     n_workers:int=None, # processes that draw; None: one per processor
-    cache=None,         # folder for drawn images; None: `cache_home()/"morphomnist"`
+    cache:str|Path=None, # folder for drawn images; None: `cache_home()/"morphomnist"`
     digit:bool=False,   # the digit as a third variable, without causes and effects
 ) -> DigitDataset:      # thickness (pixels), intensity (0…255), perhaps the digit
     "Handwritten digits with thickness → intensity (Pawlowski et al. 2020)"

@@ -168,7 +168,7 @@ def pendulum(
     noise:bool=False,     # noise on the shadow, a style per image; False: as published
     labelled:float=1.,    # fraction of train and valid rows that keep their labels
     seed:int=0,           # of causes, noise, style, splits and kept labels
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or a dict name -> rows
 ) -> CausalDataset:
     "Pendulum images with labels and known counterfactuals"
     n,seed = check_number("n",n,1,whole=True),check_number("seed",seed,0,whole=True)
