@@ -3,7 +3,7 @@
 
 const SILENT = "Python has not answered yet. If it is not busy, the kernel was restarted or the notebook opened again: "
   + "run this cell again to move the sliders."
-const PATIENCE = { first: 3000, later: 8000 }   // ms without an answer
+const PATIENCE = { first: 4000, later: 8000 }   // ms without an answer
 
 function make(tag, properties = {}, ...children) {
   const node = document.createElement(tag)
@@ -96,7 +96,7 @@ function render({ model, el }) {
   let want = {}, flying = false, waiting = null, count = 0, timer
 
   const launch = (question, patience) => {
-    flying = true
+    flying = !question.hello
     model.set("asked", { ...question, seq: `${me} ${++count}` })
     model.save_changes()
     clearTimeout(timer)
@@ -163,10 +163,17 @@ function render({ model, el }) {
   const grid = make("div", { className: "controls" }, ...rows.flatMap(r => r.nodes),
     ...(spec.guided ? line("ω", omega) : []), ...line("steps", steps))
   const graph = make("img", { className: "graph" })
+  graph.onload = () => { graph.width = graph.naturalWidth / 2 }   // drawn for screens of twice the density
   // The saved picture beside it, for readers without widgets, is not needed while this one is shown
   const hide = make("style", { textContent: `[data-explorer="${spec.id}"] { display: none }` })
-  el.append(make("section", { className: "causaldiffae-explorer", "aria-label": `Explorer of ${rows.map(r => r.name).join(", ")}` },
-    pictures, make("div", { className: "below" }, make("div", {}, grid, buttons, status, code), graph)), hide)
+  const title = `Explorer of ${rows.map(r => r.name).join(", ")}`
+  const section = make("section", { className: "causaldiffae-explorer", "aria-label": title },
+    pictures, make("div", { className: "below" }, make("div", {}, grid, buttons, status, code), graph))
+  // Arrows and Enter are the sliders' and the buttons' own; a notebook would take them for its cells
+  section.onkeydown = event => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey && !(event.shiftKey && event.key === "Enter")) event.stopPropagation()
+  }
+  el.append(section, hide)
 
   let tiles = []
   const paint = shown => {
@@ -202,16 +209,16 @@ function render({ model, el }) {
 
   model.on("change:shown", receive)
   model.on("change:graph", draw)
-  model.on("comm_live_update", silent)
+  const cut = () => launch({ hello: true }, 1500)   // the connection was lost, or is there again
+  model.on("comm_live_update", cut)
   draw()
   paint(model.get("shown"))
   launch({ hello: true }, PATIENCE.first)
-  flying = false
   return () => {
     clearTimeout(timer)
     model.off("change:shown", receive)
     model.off("change:graph", draw)
-    model.off("comm_live_update", silent)
+    model.off("comm_live_update", cut)
   }
 }
 

@@ -381,8 +381,8 @@ def _variable(e, n):
 
 def _note(e, n):
     (lo,hi),(b,c) = e.spans[n],e.labels[n]
-    beyond = "" if lo<=c<=hi or c!=c else f", now {_word(e,n,c)}, beyond the slider"
-    return "" if b!=b else f"factual {_word(e,n,b)}{beyond}"
+    now = "" if b==c else f", now {_word(e,n,c)}"
+    return "" if b!=b else f"factual {_word(e,n,b)}"+("" if lo<=c<=hi else f"{now}, beyond the slider")
 
 def _status(e):
     "How long it took, how far from the truth, and what the model warned of"
