@@ -105,7 +105,9 @@ def drag(lab):
     lab.page.mouse.down()
     for share in (0.4,0.5,0.6):
         lab.page.mouse.move(*at(share),steps=4)
-        lab.until(lambda: lab.source()!=seen[-1] and "while you drag" in lab.status(),"a draft")
+        asked = f"do(light={float(slider.input_value()):.4g})"
+        lab.until(lambda: lab.captions()[1]==asked and "while you drag" in lab.status(),"a draft")
+        assert lab.source()!=seen[-1]
         seen.append(lab.source())
     shadow = lab.number("shadow_position")
     lab.page.mouse.up()
