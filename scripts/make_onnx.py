@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 import causaldiffae as cd
 from causaldiffae.graph import Action
-from causaldiffae.images import to_uint8
+from causaldiffae.images import from_uint8, to_uint8
 from causaldiffae.sampling import closer, shrunk
 
 OPSET = 17
@@ -26,9 +26,15 @@ RUNTIME = "onnxruntime-web@1.30.0"
 ROUTES = (3,5,7,10)   # calls of the network that the page offers
 IMAGES = 12
 
+def npm(package, folder):
+    "Fetch a package with npm and unpack it into `folder`/package"
+    run = ["npm","pack","--silent",package]
+    name = subprocess.run(run,cwd=folder,check=True,capture_output=True,text=True,timeout=300).stdout.split()[-1]
+    with tarfile.open(Path(folder)/name) as t: t.extractall(folder,filter="data")
+
 def pendulums():
-    "A dozen test images of the simulator"
-    return cd.pendulum(n=600,noise=True,seed=1).test.images[:IMAGES]
+    "A dozen test images of the simulator, as bytes hold them"
+    return from_uint8(to_uint8(cd.pendulum(n=600,noise=True,seed=1).test.images[:IMAGES]))
 
 def digits():
     "A dozen of the digits that come with scikit-learn: each digit once, and two more"
@@ -152,11 +158,15 @@ def abducted(model, x, steps, folder):
         (folder/f"{i}.bin").write_bytes(u.numpy().astype("<f4").tobytes()+whole.tobytes())
     return unit
 
+def load(name):
+    "One of the models, as Python has it"
+    return cd.CausalDiffAE.from_pretrained(MODELS[name]["weights"]).eval()
+
 def make_model(name, out):
     "All that the page needs of one model"
     about,folder = MODELS[name],out/"models"/name
     folder.mkdir(parents=True,exist_ok=True)
-    model,x = cd.CausalDiffAE.from_pretrained(about["weights"]).eval(),about["images"]()
+    model,x = load(name),about["images"]()
     graph = model.graph
     sizes = export(model,folder)
     (folder/"images.bin").write_bytes(to_uint8(x).numpy().tobytes())
@@ -176,9 +186,7 @@ def vendor(out):
     folder = out/"ort"
     folder.mkdir(parents=True,exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        subprocess.run(["npm","pack","--silent",RUNTIME],cwd=tmp,check=True,stdout=subprocess.DEVNULL)
-        [tgz] = Path(tmp).glob("*.tgz")
-        with tarfile.open(tgz) as t: t.extractall(tmp,filter="data")
+        npm(RUNTIME,tmp)
         dist = Path(tmp)/"package"/"dist"
         shutil.copy(dist/"ort.wasm.bundle.min.mjs",folder/"ort.mjs")
         wasm = gzip.compress((dist/"ort-wasm-simd-threaded.wasm").read_bytes(),9,mtime=0)

@@ -267,7 +267,10 @@ class Explorer {
 
 function failed(error) {
   root.dataset.busy = 'false'
-  const words = `The model cannot be run here: ${error.message}. It needs a browser with WebAssembly and module workers.`
+  const built = /not on this site/.test(error.message)
+  const words = `The model cannot be run here: ${error.message}. ` + (built
+    ? 'Its files are made when the site is built: python scripts/make_onnx.py --out _docs/live'
+    : 'It needs a browser with WebAssembly and module workers.')
   let place = root.querySelector('.live-failed')
   if (!place) root.append(place = el('p', { class: 'live-failed', role: 'alert' }))
   place.textContent = words

@@ -67,8 +67,6 @@ export class Pad {
     const [c, context] = canvas(280, 280)
     this.element = c
     this.context = context
-    this.pen = [140, 80]
-    this.inked = false
     Object.assign(c, { className: 'live-pad', tabIndex: 0 })
     c.setAttribute('role', 'application')
     c.setAttribute('aria-label', 'Drawing field. Draw a digit with the mouse or a finger; or move the pen with the ' +
@@ -123,6 +121,7 @@ export class Pad {
     [, this.ink] = canvas(280, 280)
     this.ink.fillRect(0, 0, 280, 280)
     Object.assign(this.ink, { strokeStyle: 'white', lineWidth: 24, lineCap: 'round', lineJoin: 'round' })
+    this.pen = [140, 80]
     this.inked = false
     this.show()
   }
