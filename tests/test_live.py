@@ -113,7 +113,8 @@ def served(made):
 @pytest.fixture(scope="module")
 def chromium():
     sync_api = package("playwright.sync_api")
-    path = next(filter(None,map(shutil.which,("chromium","chromium-browser","google-chrome"))),None)
+    names = (os.environ.get("CHROMIUM","chromium"),"chromium-browser","google-chrome")
+    path = next(filter(None,map(shutil.which,names)),None)
     if path is None: absent("Chromium")
     with sync_api.sync_playwright() as p:
         args = ["--no-sandbox","--disable-gpu","--disable-background-networking"]

@@ -20,8 +20,9 @@ export class Graph {
     this.variables = variables
     this.element = svg('svg', { viewBox: `0 0 ${size[0]} ${size[1]}`, class: 'live-graph', role: 'img' })
     this.element.style.maxWidth = `${size[0]}px`
+    const tip = svg('path', { d: 'M0 0L8 4L0 8z', fill: 'currentColor' })
     this.element.append(svg('defs', {}, svg('marker', { id: 'live-tip', viewBox: '0 0 8 8', refX: 7, refY: 4,
-      markerWidth: 8, markerHeight: 8, orient: 'auto-start-reverse' }, svg('path', { d: 'M0 0L8 4L0 8z', fill: 'currentColor' }))))
+      markerWidth: 8, markerHeight: 8, orient: 'auto' }, tip)))
     this.arrows = variables.flatMap((v, i) => v.causes.map(cause => {
       const arrow = this.arrow(places[index(cause)], places[i])
       return { cause, effect: v.name, ...arrow }
@@ -31,8 +32,7 @@ export class Graph {
   }
 
   arrow([x, y], [to, bottom]) {
-    const top = y + HIGH / 2, end = bottom - HIGH / 2 - 2, at = 0.5
-    const middle = [x + at * (to - x), top + at * (end - top)]
+    const top = y + HIGH / 2, end = bottom - HIGH / 2 - 2, middle = [(x + to) / 2, (top + end) / 2]
     const line = svg('line', { x1: x, y1: top, x2: to, y2: end, 'marker-end': 'url(#live-tip)' })
     const turn = Math.atan2(end - top, to - x) * 180 / Math.PI
     const cut = svg('path', { d: 'M-7 -8L1 8M-1 -8L7 8', transform: `translate(${middle}) rotate(${turn})` })
@@ -47,12 +47,12 @@ export class Graph {
     const box = svg('rect', { x: -WIDE / 2, y: -HIGH / 2, width: WIDE, height: HIGH, rx: 10 })
     const group = svg('g', { class: 'live-node', transform: `translate(${x} ${y})` }, box, name, value)
     this.element.append(group)
-    return { group, name, value }
+    return { group, value }
   }
 
   // `held`: the variables that are set; `words`: every variable's value
   show(held, words) {
-    this.nodes.forEach(({ group, value, name }, i) => {
+    this.nodes.forEach(({ group, value }, i) => {
       const set = this.variables[i].name in held
       group.classList.toggle('live-set', set)
       value.textContent = words[i]

@@ -82,10 +82,12 @@ class Control {
       this.input = el('input', { id, type: 'range', step: this.step.toFixed(this.places),
         min: grid(Math.ceil(this.low / this.step) * this.step), max: grid(Math.floor(this.high / this.step) * this.step) })
     }
-    this.box = el('input', { type: 'checkbox', id: `${id}-do`, 'aria-label': `do: hold ${spoken(this.name)} at the slider's value` })
+    this.box = el('input', { type: 'checkbox', id: `${id}-do`,
+      'aria-label': `do: hold ${spoken(this.name)} at the slider's value` })
     this.output = el('output', { for: id })
-    const name = el('label', { for: id }, spoken(this.name)), held = el('label', { for: `${id}-do` }, 'do')
-    this.element = el('div', { class: 'live-control' }, el('span', { class: 'live-do' }, this.box, held), name, this.output, this.input)
+    const name = el('label', { for: id }, spoken(this.name))
+    const held = el('span', { class: 'live-do' }, this.box, el('label', { for: `${id}-do` }, 'do'))
+    this.element = el('div', { class: 'live-control' }, held, name, this.output, this.input)
     this.input.addEventListener('input', () => { this.box.checked = true; moved(true) })
     this.input.addEventListener('change', () => { this.box.checked = true; moved(false) })
     this.box.addEventListener('change', () => moved(false))
@@ -168,8 +170,9 @@ class Explorer {
     const body = [upload]
     if (this.about.shape[0] === 1) {
       const pad = new Pad(this.about.shape, use)
-      body.unshift(el('div', {}, pad.element, el('p', {}, 'Draw one digit, in the middle, with the mouse, a finger, or arrow keys and space bar. ',
-        el('button', { type: 'button', onclick: () => pad.clear() }, 'Clear'))))
+      const how = 'Draw one digit, in the middle, with the mouse, a finger, or arrow keys and space bar. '
+      const clear = el('button', { type: 'button', onclick: () => pad.clear() }, 'Clear')
+      body.unshift(el('div', {}, pad.element, el('p', {}, how, clear)))
     }
     const title = this.about.shape[0] === 1 ? 'Your own: draw a digit, or upload one' : 'Your own: upload a picture'
     return el('details', { class: 'live-own' }, el('summary', {}, title), ...body)
@@ -250,18 +253,21 @@ class Explorer {
     this.graph.show(held, this.controls.map((c, i) => c.word(labels[i])))
     const python = this.controls.filter(c => c.name in held).map(c => `"${c.name}": ${c.written(c.value)}`).join(', ')
     this.code.textContent = `model = CausalDiffAE.from_pretrained("${this.about.weights}")\n` +
-      `x_cf = model.counterfactual(x, {${python}}, steps=${steps})`
+      `do = {${python}}\nx_cf = model.counterfactual(x, do, steps=${steps})`
   }
 
   // In words, once a slider rests
   tell(held) {
-    const moved = this.controls.map((c, i) => [c, c.word(this.before[i]), c.word(this.labels[i])]).filter(([, a, b]) => a !== b)
-    const changes = moved.map(([c, a, b]) => `${spoken(c.name)} ${a} → ${b}${c.name in held ? ' (set)' : ''}`)
+    const changes = this.controls.map((c, i) => {
+      const [was, now] = [this.before, this.labels].map(labels => c.word(labels[i]))
+      return was === now ? '' : `${spoken(c.name)} ${was} → ${now}${c.name in held ? ' (set)' : ''}`
+    }).filter(Boolean)
     const beyond = this.controls.map((c, i) => c.beyond(this.labels[i])).filter(Boolean)
-    const set = Object.keys(held).length > 0
-    const first = set ? changes.length ? `${changes.join(', ')}; the rest stays.` : 'Set to what it was: nothing changes.'
-      : 'Nothing is set: move a slider, or tick a box.'
-    this.said.textContent = [first, ...beyond.map(b => `Take care: ${b}.`)].join(' ')
+    const rest = changes.length < this.controls.length ? '; the other variables stay.' : '.'
+    let words = changes.join(', ') + rest
+    if (!changes.length) words = 'Set to what it was: nothing changes.'
+    if (!Object.keys(held).length) words = 'Nothing is set: move a slider, or tick a box.'
+    this.said.textContent = [words, ...beyond.map(b => `Take care: ${b}.`)].join(' ')
   }
 }
 

@@ -71,7 +71,11 @@ export class Pad {
     c.setAttribute('role', 'application')
     c.setAttribute('aria-label', 'Drawing field. Draw a digit with the mouse or a finger; or move the pen with the ' +
       'arrow keys and lower or lift it with the space bar.')
-    c.addEventListener('pointerdown', e => { c.setPointerCapture(e.pointerId); this.inked = true; this.move(...this.at(e), true) })
+    c.addEventListener('pointerdown', e => {
+      c.setPointerCapture(e.pointerId)
+      this.inked = true
+      this.move(...this.at(e), true)
+    })
     c.addEventListener('pointermove', e => { if (c.hasPointerCapture(e.pointerId)) this.move(...this.at(e)) })
     c.addEventListener('pointerup', () => this.lift())
     c.addEventListener('keydown', e => this.key(e))
