@@ -1,9 +1,9 @@
-"""The site as a reader's browser shows it: `python .ci/browser.py DIR [--list] [--dark]` serves DIR, opens every page in
-Chromium at 1280 and 390 px, in the light theme and the dark one, and fails where a page scrolls sideways, a block of
+"""The site as a reader's browser shows it: `python .ci/browser.py DIR [--list]` serves DIR, opens every page in Chromium
+at 1280 and 390 px, in the light theme and the dark one, and fails where a page scrolls sideways, a block of
 code does at 1280 px, the console reports an error, a request leaves this machine, or axe has a critical or serious
 finding. `--list` shows every fault, not the first of its kind on a page.
 Needs Debian's chromium (or another Chrome: CHROMIUM=path) and `pip install playwright axe-playwright-python`."""
-import asyncio,functools,os,shutil,sys,threading
+import asyncio,functools,os,re,shutil,sys,threading
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler,ThreadingHTTPServer
 from importlib import resources
@@ -18,6 +18,8 @@ kinds = ['page scrolls sideways at 1280', 'page scrolls sideways at 390', 'code 
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass
+    def translate_path(self, path):   # the 404 page asks by whole paths, under the site's folder on its host
+        return super().translate_path(re.sub(r'^/causaldiffae(?=/)', '', path))
 
 def serve(folder):
     "Serve `folder` on a free port of this machine"
@@ -38,7 +40,7 @@ sideways = """() => {
 code = """() => [...document.querySelectorAll('main pre')].filter(e => [e, e.parentElement, e.querySelector('code')]
   .some(o => o && o.scrollWidth > o.clientWidth + 1 && o.clientWidth > 0))
   .map(e => { const l = e.textContent.split('\\n').sort((a, b) => b.length - a.length)[0]
-              return `${e.closest('.cell-output') ? 'output' : 'code'}, ${l.length} characters: ${l.trim().slice(0, 70)}` })"""
+              return `${e.closest('.cell-output') ? 'output' : 'code'}, ${l.length} characters: ${l.trim().slice(0, 70)}` })"""  # noqa: E501
 dark = """() => {
   const b = document.querySelector('.quarto-color-scheme-toggle')
   if (b && !document.body.classList.contains('quarto-dark') && !document.documentElement.classList.contains('quarto-dark')) b.click()
@@ -82,13 +84,13 @@ async def main(folder, whole):
     if not chromium: sys.exit('no Chromium here')
     pages = sorted(folder.rglob('*.html'))
     base,axe_source = serve(folder),resources.files('axe_playwright_python').joinpath('axe.min.js').read_text()
-    found,turn = {},asyncio.Semaphore(2)
+    found,turn,host = {},asyncio.Semaphore(2),urlsplit(base).netloc
     async with async_playwright() as p:
         browser = await p.chromium.launch(executable_path=chromium, args=flags)
         async def one(path):
             async with turn:
                 context = await browser.new_context(reduced_motion='reduce')
-                await context.route(lambda u: urlsplit(u).netloc not in ('', urlsplit(base).netloc), lambda r: r.abort())
+                await context.route(lambda u: urlsplit(u).netloc not in ('', host), lambda r: r.abort())
                 found[path] = await look(context, f'{base}/{path.relative_to(folder)}', axe_source)
                 await context.close()
         await asyncio.gather(*map(one, pages))

@@ -126,7 +126,9 @@ def check(site):
             url = urlsplit(link)
             if url.scheme or url.netloc: continue
             n += 1
-            target = (p.parent/unquote(url.path)).resolve() if url.path else p
+            path = unquote(url.path)
+            if path.startswith('/'): path = f"{site}/{path.removeprefix('/causaldiffae').lstrip('/')}"  # the 404 page
+            target = (p.parent/path).resolve() if path else p
             if target.is_dir(): target = target/'index.html'
             if not target.exists(): faults.append((p, f'broken link {link}'))
             elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids: faults.append((p, f'no anchor {link}'))  # noqa: E501
