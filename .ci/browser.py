@@ -1,4 +1,4 @@
-"""The site as a reader's browser shows it: `python .ci/browser.py DIR [--list]` serves DIR, opens every page in Chromium
+"""The site as a reader's browser shows it: `python .ci/browser.py DIR [--list]` serves DIR, opens each page in Chromium
 at 1280 and 390 px, in the light theme and the dark one, and fails where a page scrolls sideways, a block of
 code does at 1280 px, the console reports an error, a request leaves this machine, or axe has a critical or serious
 finding. `--list` shows every fault, not the first of its kind on a page.

@@ -85,7 +85,8 @@ def digits(n=20_000, more=10_000):
 RECIPES = dict(
     pendulum=(lambda: cd.pendulum(n=10_000,size=32,seed=0),dict(widths=(32,32,32),hide=0.1,style=0),12_000),
     pendulum_noise=(lambda: cd.pendulum(n=10_000,size=32,noise=True,seed=0),dict(widths=(32,32,64),hide=0.1),16_000),
-    circuit=(lambda: cd.circuit(10_000),dict(widths=(32,32,64),patch=4,encoder=dict(widths=(32,32)),hide=0.1,style=0),20_000),
+    circuit=(lambda: cd.circuit(10_000),
+             dict(widths=(32,32,64),patch=4,encoder=dict(widths=(32,32)),hide=0.1,style=0),20_000),
     digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,64),patch=1,convs=2),hide=0.1),20_000),
 )
 
