@@ -137,7 +137,7 @@ def show_images(
     ax.imshow(grid,cmap="gray",vmin=0,vmax=255)
     for k,i in ((k,i) for k,m in enumerate(given) for i in range(m)):
         ax.add_patch(plt.Rectangle((i*(w+1)-0.5,k*(h+1)-0.5),w,h,fill=False,
-                                   ec="silver",lw=0.5))
+                                   ec="silver",lw=0.5,clip_on=False))
     at = lambda k,long: [i*(long+1)+long/2 for i in range(k)]
     ax.set_yticks(at(len(rows),h) if titles else [],titles or [])
     ax.set_xticks(at(n,w) if heads else [],heads or [])
