@@ -1,7 +1,7 @@
 """The site as a reader's browser shows it: `python .ci/browser.py DIR [--list]` serves DIR, opens every page in
 Chromium at 1280 and 390 px, in the light theme and the dark one, and fails where a page scrolls sideways, a block of
-code on a chapter's page does at 1280 px, the console reports an error, a request leaves this machine, or axe has a critical or serious
-finding. `--list` shows every fault, not only the first of its kind on a page.
+code in a chapter does at 1280 px, the console reports an error, a request leaves this machine, or axe has a critical
+or serious finding. `--list` shows every fault, not only the first of its kind on a page.
 Needs Debian's chromium (or another Chrome: CHROMIUM=path) and `pip install playwright axe-playwright-python`."""
 import asyncio,functools,os,re,shutil,sys,threading
 from collections import Counter
