@@ -46,6 +46,7 @@ dark = """() => {
   const b = document.querySelector('.quarto-color-scheme-toggle')
   if (b && !document.body.classList.contains('quarto-dark') && !document.documentElement.classList.contains('quarto-dark')) b.click()
 }"""  # noqa: E501
+night = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).every(v => v < 128)"
 # Axe's rules about colour look at what the theme changes; the others need no second look. Looking at every token of
 # every block of code takes most of the time, so that a few pages speak for the colours of code.
 axe = """async ([only, tokens]) => (await axe.run(tokens ? document : {exclude: ['main pre code span']},
@@ -74,7 +75,7 @@ async def look(context, url, axe_source, tokens, chapter):
     await page.evaluate(axe_source)
     await add('axe', axe, [None, tokens])
     await page.evaluate(dark)
-    await page.wait_for_timeout(300)
+    await page.wait_for_function(night)   # the other style sheet may take its time
     await add('axe', axe, [['color-contrast', 'link-in-text-block'], tokens])
     await page.set_viewport_size({'width': 390, 'height': 844})
     await page.wait_for_timeout(100)
