@@ -1,7 +1,7 @@
-"""The site as a reader's browser shows it: `python .ci/browser.py DIR [--list]` serves DIR, opens each page in Chromium
-at 1280 and 390 px, in the light theme and the dark one, and fails where a page scrolls sideways, a block of
-code does at 1280 px, the console reports an error, a request leaves this machine, or axe has a critical or serious
-finding. `--list` shows every fault, not the first of its kind on a page.
+"""The site as a reader's browser shows it: `python .ci/browser.py DIR [--list]` serves DIR, opens every page in
+Chromium at 1280 and 390 px, in the light theme and the dark one, and fails where a page scrolls sideways, a block of
+code in a chapter does at 1280 px, the console reports an error, a request leaves this machine, or axe has a critical
+or serious finding. `--list` shows every fault, not only the first of its kind on a page.
 Needs Debian's chromium (or another Chrome: CHROMIUM=path) and `pip install playwright axe-playwright-python`."""
 import asyncio,functools,os,re,shutil,sys,threading
 from collections import Counter
@@ -37,20 +37,24 @@ sideways = """() => {
   const leaf = out.filter(e => !out.some(o => o !== e && e.contains(o)))
   return (leaf.length ? leaf : [document.body]).slice(0, 20).map(e => `${e.tagName.toLowerCase()}.${e.className}: ${(e.textContent || '').trim().slice(0, 60)}`)
 }"""  # noqa: E501
-code = """() => [...document.querySelectorAll('main pre')].filter(e => [e, e.parentElement, e.querySelector('code')]
-  .some(o => o && o.scrollWidth > o.clientWidth + 1 && o.clientWidth > 0))
+code = """() => [...document.querySelectorAll('main pre')]
+  .filter(e => !e.closest('.cell-output-stdout, .cell-output-stderr, .cell-output-display:not(.cell-output-markdown)'))
+  .filter(e => [e, e.parentElement, e.querySelector('code')].some(o => o && o.clientWidth && o.scrollWidth > o.clientWidth + 1))
   .map(e => { const l = e.textContent.split('\\n').sort((a, b) => b.length - a.length)[0]
-              return `${e.closest('.cell-output') ? 'output' : 'code'}, ${l.length} characters: ${l.trim().slice(0, 70)}` })"""  # noqa: E501
+              return `${l.length} characters: ${l.trim().slice(0, 70)}` })"""  # noqa: E501
 dark = """() => {
   const b = document.querySelector('.quarto-color-scheme-toggle')
   if (b && !document.body.classList.contains('quarto-dark') && !document.documentElement.classList.contains('quarto-dark')) b.click()
 }"""  # noqa: E501
-# axe's rules about colour look at what the theme changes; the others need no second look
-axe = """async only => (await axe.run(document, {resultTypes: ['violations'], ...(only && {runOnly: only})})).violations
+night = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).every(v => v < 128)"
+# Axe's rules about colour look at what the theme changes; the others need no second look. Looking at every token of
+# every block of code takes most of the time, so that a few pages speak for the colours of code.
+axe = """async ([only, tokens]) => (await axe.run(tokens ? document : {exclude: ['main pre code span']},
+    {resultTypes: ['violations'], ...(only && {runOnly: only})})).violations
   .filter(v => ['critical', 'serious'].includes(v.impact))
   .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.target.join(' ')} ${n.failureSummary.split('\\n')[1].trim().slice(0, 140)}`))"""  # noqa: E501
 
-async def look(context, url, axe_source):
+async def look(context, url, axe_source, tokens, chapter):
     "The faults of one page, [(kind, what)]"
     page,faults = await context.new_page(),[]
     host = urlsplit(url).netloc
@@ -67,12 +71,12 @@ async def look(context, url, axe_source):
     await page.goto(url, wait_until='load')
     await page.evaluate('document.fonts.ready')
     await add(kinds[0], sideways)
-    await add(kinds[2], code)
+    if chapter: await add(kinds[2], code)
     await page.evaluate(axe_source)
-    await add('axe', axe)
+    await add('axe', axe, [None, tokens])
     await page.evaluate(dark)
-    await page.wait_for_timeout(300)
-    await add('axe', axe, ['color-contrast', 'link-in-text-block'])
+    await page.wait_for_function(night)   # the other style sheet may take its time
+    await add('axe', axe, [['color-contrast', 'link-in-text-block'], tokens])
     await page.set_viewport_size({'width': 390, 'height': 844})
     await page.wait_for_timeout(100)
     await add(kinds[1], sideways)
@@ -91,15 +95,15 @@ async def main(folder, whole):
             async with turn:
                 context = await browser.new_context(reduced_motion='reduce')
                 await context.route(lambda u: urlsplit(u).netloc not in ('', host), lambda r: r.abort())
-                found[path] = await look(context, f'{base}/{path.relative_to(folder)}', axe_source)
+                url = f'{base}/{path.relative_to(folder)}'
+                found[path] = await look(context, url, axe_source, path in pages[::8], path.parent==folder)
                 await context.close()
+            seen = Counter()
+            for kind,what in found[path]:
+                seen[kind] += 1
+                if whole or seen[kind]==1: print(f'{path.relative_to(folder)}: {kind}: {what}', flush=True)
         await asyncio.gather(*map(one, pages))
         await browser.close()
-    for path in pages:
-        seen = Counter()
-        for kind,what in found[path]:
-            seen[kind] += 1
-            if whole or seen[kind]==1: print(f'{path.relative_to(folder)}: {kind}: {what}')
     for kind in kinds:
         n = [sum(o==kind for o,_ in found[p]) for p in pages]
         print(f'{kind}: {sum(n)} on {sum(map(bool, n))} pages')
