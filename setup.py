@@ -40,7 +40,7 @@ setup(
     ]
     + [f'Programming Language :: Python :: {o}' for o in pythons],
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']),
-    package_data={cfg['lib_name']: ['weights/*.safetensors', 'py.typed']},
+    package_data={cfg['lib_name']: ['weights/*.safetensors', 'py.typed', 'explorer.js', 'explorer.css']},
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require=extras,

@@ -23,7 +23,7 @@ def files(dist):
 
 def modules(fastcore):
     if version('fastcore').split('.')[0]!=fastcore: sys.exit(f"fastcore is {version('fastcore')}, not {fastcore}")
-    extras = [o for o in ('skimage','sklearn','ipywidgets','accelerate','mujoco','nbdev') if find_spec(o)]
+    extras = [o for o in ('skimage','sklearn','ipywidgets','anywidget','accelerate','mujoco','nbdev') if find_spec(o)]
     if extras: sys.exit(f'{extras} should not be installed here')
     import causaldiffae
     missing = [o for o in causaldiffae.__all__ if o.startswith('_') is False and not hasattr(causaldiffae, o)]

@@ -13,6 +13,7 @@ from nbdev.config import get_config
 from nbdev.serve import proc_nbs
 
 root = Path(__file__).resolve().parent.parent
+colab = re.search(r"'(https://colab[^']*)'", (root/'nbs'/'site.lua').read_text())[1]
 
 class Citations:
     "Pandoc's citations, `[@key, eq. 12]` or `@key`, as links to a list of references at the end of the page"
@@ -75,6 +76,7 @@ def stage(dest):
         return cite(s.replace(f']({site}', '](/'))
     for p,nb in nbs.items():
         nb.cells[0].source = f'---\n{yaml.dump(front[p])}---'
+        if p.parent.name=='tutorials': nb.cells.insert(1, mk_cell(f'[Open in Colab]({colab}{p.name}){{.colab}}', 'markdown'))  # as nbs/site.lua does  # noqa: E501
         for c in nb.cells:
             if c.cell_type=='markdown': c.source = text(c.source)
             for o in c.get('outputs', []):
@@ -85,9 +87,13 @@ def stage(dest):
         nb.cells += cite.references()
         p.unlink()
         write_nb(nb, p.with_name(names[p.name]))
+    for p in dest.rglob('*.qmd'): p.write_text(text(p.read_text(encoding='utf-8')), encoding='utf-8')
     yml = dest/'_quarto.yml'
     conf = yaml.safe_load(yml.read_text(encoding='utf-8'))
-    del conf['bibliography'], conf['format']['html']['grid']  # smalldocs has neither
+    del conf['bibliography'], conf['filters'], conf['project']['post-render']  # smalldocs has none of these
+    html = conf['format']['html']
+    del html['grid'], html['html-math-method']
+    html['theme'] = {k: v[0] for k,v in html['theme'].items()}
     conf = rename(yaml.dump(conf, sort_keys=False))
     yml.write_text(conf, encoding='utf-8')
     hrefs = set(re.findall(r'[\w/.-]+\.ipynb', conf.partition('sidebar:')[2]))
@@ -120,7 +126,9 @@ def check(site):
             url = urlsplit(link)
             if url.scheme or url.netloc: continue
             n += 1
-            target = (p.parent/unquote(url.path)).resolve() if url.path else p
+            path = unquote(url.path)
+            if path.startswith('/'): path = f"{site}/{path.removeprefix('/causaldiffae').lstrip('/')}"  # the 404 page
+            target = (p.parent/path).resolve() if path else p
             if target.is_dir(): target = target/'index.html'
             if not target.exists(): faults.append((p, f'broken link {link}'))
             elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids: faults.append((p, f'no anchor {link}'))  # noqa: E501

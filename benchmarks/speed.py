@@ -97,6 +97,13 @@ def contestant(
     return model,step,opt,averaged
 
 @torch.no_grad()
+def told(model, x, do=None):
+    "What the denoiser is shown of images under `do`: their variables, and their style"
+    u = model.encode(x)
+    r = None if model.style is None else model.style(x,model.solve(u))
+    return model._shown(model.solve(u,do),r)
+
+@torch.no_grad()
 def denoising_errors(
     model:CausalDiffAE, # any contestant
     x:Tensor,           # images in [-1,1], (N, C, H, W)
@@ -105,7 +112,7 @@ def denoising_errors(
     "How well the network tells noise and image apart, whatever it predicts and on whichever schedule"
     if not len(levels) or not all(0 < a < 1 for a in levels):
         raise ValueError(f"levels: expected values of ᾱ between 0 and 1, got {levels!r}")
-    z,s = model.solve(model.encode(x)),model.decoder.schedule
+    z,s = told(model,x),model.decoder.schedule
     g,noise,image = torch.Generator().manual_seed(0),[],[]
     for level in levels:
         alpha_bar = s.at(torch.arange(s.T)).flatten()
@@ -171,7 +178,7 @@ def reference_counterfactual(
     z = model.solve(model.encode(x),do)
     eps = torch.randn(x.shape,generator=generator)
     x_T = model.decoder.schedule.add_noise(x,torch.full((len(x),),model.decoder.schedule.T-1),eps)
-    return model.sample(x_T,z,steps,"ddim")
+    return model.sample(x_T,z,steps,"ddim",style=None if model.style is None else model.style(x,z))
 
 @torch.no_grad()
 def diffusers_counterfactual(
@@ -221,11 +228,11 @@ def bench_counterfactual(
     "One network asked in two manners, in turn, and diffusers beside them; each trained answer against the truth"
     x,do = data.test.images[:n],_asked(data,"light",n)
     net = _Diffusers(data.image_shape,model.decoder.net.z_dim).eval()
-    z = model.solve(model.encode(x))
+    z = told(model,x)
     calls = 2*steps+(solver=="exact")
     sides = {"ours": lambda x,do: model.counterfactual(x,do,steps=steps,solver=solver),
              "ddim250": lambda x,do: reference_counterfactual(model,x,do,generator=torch.Generator().manual_seed(0)),
-             "diffusers": lambda x,do: diffusers_counterfactual(net,x,z,model.solve(model.encode(x),do),(calls+1)//2)}
+             "diffusers": lambda x,do: diffusers_counterfactual(net,x,z,told(model,x,do),(calls+1)//2)}
     took = {k:[] for k in sides}
     # warm up
     sides["ours"](x,do)

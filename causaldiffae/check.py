@@ -14,7 +14,7 @@ import torch
 # %% ../nbs/00a_check.ipynb #c005
 def described(
     v, # any value
-) -> str: # a tensor or array by type and shape, anything else as Python writes it, cut at 60 characters
+) -> str: # a tensor by type and shape, anything else as Python writes it, cut at 60
     "A value in the words of an error message"
     if hasattr(v,"dtype") and hasattr(v,"shape") and getattr(v,"ndim",0):
         return f"{str(v.dtype).removeprefix('torch.')} {tuple(v.shape)}"
@@ -32,7 +32,8 @@ def refusal(
 # %% ../nbs/00a_check.ipynb #c008
 def _range(lo, hi, above):
     "The range of a number in words"
-    if above is None and math.isfinite(lo) and math.isfinite(hi): return f" from {lo:g} to {hi:g}"
+    if above is None and math.isfinite(lo) and math.isfinite(hi):
+        return f" from {lo:g} to {hi:g}"
     low = "" if lo==-math.inf else f" of at least {lo:g}"
     if above is not None: low = f" above {above:g}"
     high = f"{' and' if low else ' of'} at most {hi:g}" if math.isfinite(hi) else ""
@@ -66,23 +67,26 @@ def check_choice(
     choices = list(choices)
     w = v.item() if getattr(v,"ndim",None)==0 else v   # NumPy's and PyTorch's numbers
     plain = isinstance(w,str|int|float|None)
-    same = [c for c in choices if plain and c==w and isinstance(c,bool)==isinstance(w,bool)]
+    same = [c for c in choices if plain and c==w
+            and isinstance(c,bool)==isinstance(w,bool)]
     if same: return same[0]
     raise refusal(name,f"one of {', '.join(map(repr,choices))}",described(v))
 
 def check_tensor(
     name:str,             # of the argument, for the error
     v,                    # its value
-    shape,                # sizes; None where any will do, a name such as "N" where any will do and the error names it
+    shape,                # sizes; None or a name such as "N" where any will do
     dtype=torch.float32,  # its type; None: any floating one
 ) -> torch.Tensor:        # the same tensor
     "A tensor of a type and shape; ValueError otherwise"
     free = [s is None or isinstance(s,str) for s in shape]
-    if torch.is_tensor(v) and v.ndim==len(shape) and all(f or a==b for f,a,b in zip(free,v.shape,shape)):
+    fits = torch.is_tensor(v) and v.ndim==len(shape)
+    if fits and all(f or a==b for f,a,b in zip(free,v.shape,shape)):
         if v.dtype==dtype or (dtype is None and v.is_floating_point()): return v
     kind = "float" if dtype is None else str(dtype).removeprefix("torch.")
     sizes = ", ".join("any" if s is None else str(s) for s in shape)
-    raise refusal(name,f"{kind} ({sizes})",described(v) if torch.is_tensor(v) else type(v).__name__)
+    raise refusal(name,f"{kind} ({sizes})",
+                  described(v) if torch.is_tensor(v) else type(v).__name__)
 
 def check_shape(
     image_shape,          # (channels, height, width)
@@ -92,7 +96,8 @@ def check_shape(
     try: shape = tuple(check_number(name,s,1,whole=True) for s in image_shape)
     except (TypeError,ValueError): shape = ()
     if len(shape) != 3:
-        raise refusal(name, "three positive whole numbers (channels, height, width)", described(image_shape))
+        raise refusal(name, "three positive whole numbers (channels, height, width)",
+                      described(image_shape))
     return shape
 
 # %% ../nbs/00a_check.ipynb #c015
@@ -105,7 +110,9 @@ def need(
     try: return importlib.import_module(module)
     except ImportError as e:
         library = module.partition(".")[0]
-        if e.name and e.name.partition(".")[0]!=library: raise   # it is there, and something in it is broken
+        # it is there, and something in it is broken
+        if e.name and e.name.partition(".")[0]!=library: raise
         raise ImportError(
-            f"{who} needs {library}, which is not installed: pip install causaldiffae[{extra}]", name=e.name
+            f"{who} needs {library}, which is not installed: "
+            f"pip install causaldiffae[{extra}]", name=e.name
         ) from None

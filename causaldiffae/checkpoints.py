@@ -41,7 +41,8 @@ def validation_loss(
     wide = torch.float32 if device.type=="mps" else torch.float64
     model.eval()
     try:
-        for x,y in split.batches(min(batch_size,len(split)),shuffle=False,drop_last=False):
+        for x,y in split.batches(min(batch_size,len(split)),shuffle=False,
+                                 drop_last=False):
             if n>=most: break
             terms = model.loss(x.to(device),y.to(device,wide),generator=g)
             for k,v in terms.items(): sums[k] = sums.get(k,0.)+v.item()*len(x)
@@ -50,13 +51,14 @@ def validation_loss(
     return {k: v/n for k,v in sums.items()}
 
 class Validate:
-    "Look at the validation images a number of times, evenly over the budget, and write it into `run.history`"
+    "Look at the validation images, evenly over the budget, and write `run.history`"
     def __init__(self,
         times:int, # how often
     ): self.times,self.looked = times,0
     def __call__(self, run:Run):
         if self.looked>=self.times or run.done()<(self.looked+1)/self.times: return
-        valid = validation_loss(run.averaged.module,run.data.valid) if len(run.data.valid) else {}
+        found = bool(len(run.data.valid))
+        valid = validation_loss(run.averaged.module,run.data.valid) if found else {}
         means = {k: float(v)/run.since for k,v in run.recent.items()}
         run.history.append(dict(step=run.step,minutes=round(run.spent/60,2),**means,
                                 **{f"valid_{k}": v for k,v in valid.items()}))
@@ -71,21 +73,25 @@ class Progress:
     ):
         self.wanted = wanted and run.procs.rank==0
         self.shown = self.wanted and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-        self.lines,fmt = len(run.history),"{percentage:3.0f}%|{bar:20}| {elapsed} {postfix}"
-        self.bar = tqdm(total=1.,disable=not self.shown,bar_format=fmt,initial=min(1.,run.done()))
+        self.lines = len(run.history)
+        fmt = "{percentage:3.0f}%|{bar:20}| {elapsed} {postfix}"
+        self.bar = tqdm(total=1.,disable=not self.shown,bar_format=fmt,
+                        initial=min(1.,run.done()))
     def __call__(self, run:Run):
         if self.shown and run.step%10==0:
             self.bar.update(min(1.,run.done())-self.bar.n)
-            self.bar.set_postfix({k: f"{float(v):.3g}" for k,v in run.terms.items()},refresh=False)
+            self.bar.set_postfix({k: f"{float(v):.3g}" for k,v in run.terms.items()},
+                                 refresh=False)
         if self.wanted and not self.shown:
-            for h in run.history[self.lines:]: print("  ".join(f"{k} {v:.4g}" for k,v in h.items()),flush=True)
+            for h in run.history[self.lines:]:
+                print("  ".join(f"{k} {v:.4g}" for k,v in h.items()),flush=True)
         self.lines = len(run.history)
     def close(self): self.bar.close()
 
 def log_csv(
     path, # file to write
 ):        # callable for fit
-    "The history as a table, written anew, whole, after each look at the validation images"
+    "The history as a table, written whole after each look at the validation images"
     done = [0]
     def log(run:Run):
         if len(run.history)==done[0] or run.procs.rank: return
@@ -101,8 +107,10 @@ def log_tensorboard(
     folder, # where its files go
 ):          # callable for fit
     "The history in TensorBoard; ImportError where it is not installed"
-    writer = need("torch.utils.tensorboard","dev","log_tensorboard").SummaryWriter(folder)
-    return _log_each(lambda h: [writer.add_scalar(k,v,h["step"]) for k,v in h.items()],writer.flush)
+    writer = need("torch.utils.tensorboard","dev",
+                  "log_tensorboard").SummaryWriter(folder)
+    return _log_each(lambda h: [writer.add_scalar(k,v,h["step"]) for k,v in h.items()],
+                     writer.flush)
 
 def log_trackio(
     project:str, # its name
@@ -125,7 +133,7 @@ def _log_each(write, after):
 def data_digests(
     split, # a Split
 ) -> dict: # "labels" and "images"
-    "What the run is trained on: rows and labels, all of them; images, up to 4,096 of them"
+    "What the run is trained on: all rows and labels; up to 4,096 images"
     labels = split.labels.detach().nan_to_num(nan=-1e30).double().numpy()
     rows = split.index[:: max(1,len(split)//4096)]
     h = hashlib.sha256(repr(tuple(split.data.images.shape[1:])).encode())
@@ -139,10 +147,11 @@ def data_digests(
 def model_identity(
     model:nn.Module, # to be trained
 ) -> dict:           # JSON-able
-    "What a model is: its class and configuration, or, where it has none, names and shapes of its weights"
+    "What a model is: class and configuration, or names and shapes of its weights"
     if hasattr(model,"config"):
         config = dict(model.config())
-        return {"model":type(model).__name__,**config.pop("options",{}),**{f"model's {k}": v for k,v in config.items()}}
+        return {"model":type(model).__name__,**config.pop("options",{}),
+                **{f"model's {k}": v for k,v in config.items()}}
     shapes = {k: list(v.shape) for k,v in model.state_dict().items()}
     return {"model":[type(model).__name__,shapes]}
 
@@ -152,10 +161,14 @@ def check_same(
 ):
     "ValueError that names the first thing that differs"
     for k,v in json.loads(json.dumps(now)).items():
-        if k not in was: raise refusal(k,"a checkpoint that says so","one of another version of causaldiffae")
-        if was[k]!=v and k!="budget": raise refusal(k,f"{_short(was[k])} as in the run to resume",_short(v))
+        if k not in was:
+            raise refusal(k,"a checkpoint that says so",
+                          "one of another version of causaldiffae")
+        if was[k]!=v and k!="budget":
+            raise refusal(k,f"{_short(was[k])} as in the run to resume",_short(v))
     (kind,before),(kind2,budget) = was["budget"],now["budget"]
-    if kind!=kind2 or budget<before: raise refusal(kind2,f"at least {before} {kind} as in the run to resume",budget)
+    if kind!=kind2 or budget<before:
+        raise refusal(kind2,f"at least {before} {kind} as in the run to resume",budget)
 
 def _short(v):
     text = repr(v)
@@ -170,7 +183,8 @@ class Checkpoint:
         same:dict,     # what the run is
         validate:Validate, # whose count belongs to the run
     ):
-        self.path,self.minutes,self.same,self.validate = None if path is None else Path(path),minutes,same,validate
+        self.path = None if path is None else Path(path)
+        self.minutes,self.same,self.validate = minutes,same,validate
         self.id,self.last,self.kept,self.failed = uuid.uuid4().hex,None,None,None
 
     def __call__(self, run:Run):
@@ -181,8 +195,10 @@ class Checkpoint:
         "Write it now; False, with a warning, where the disk refuses"
         if self.path is None or run.procs.rank or int(run.bad)>=0: return False
         self.last = run.spent
-        if self.path.exists() and (self.kept is not None) and self._owner()!=self.id:
-            raise OSError(f"{self.path}: another run writes to this checkpoint; this one stops at step {run.step}")
+        ours = self.kept is None or _owner(self.path)==self.id
+        if self.path.exists() and not ours:
+            raise OSError(f"{self.path}: another run writes to this checkpoint; this "
+                          f"one stops at step {run.step}")
         try: write_tensors(self.path,_tensors(run),self._state(run))
         except OSError as e:
             warnings.warn(f"no checkpoint at step {run.step}: {e}",stacklevel=2)
@@ -191,38 +207,51 @@ class Checkpoint:
         self.kept,self.failed = run.step,None
         return True
 
-    def _owner(self):
-        from safetensors import safe_open
-        with contextlib.suppress(Exception), safe_open(self.path, "pt") as f:
-            return json.loads(f.metadata()["config"])["id"]
-        return None
     def _state(self, run):
         recent = {k: float(v) for k,v in run.recent.items()}
-        return dict(kind="checkpoint",id=self.id,same=self.same,step=run.step,spent=run.spent,history=run.history,
-                    recent=recent,since=run.since,looked=self.validate.looked,scaler=run.scaler.state_dict())
+        return dict(kind="checkpoint",id=self.id,same=self.same,step=run.step,
+                    spent=run.spent,history=run.history,recent=recent,since=run.since,
+                    looked=self.validate.looked,scaler=run.scaler.state_dict())
     def where(self) -> str:
         "What is kept, in words"
         if self.path is None: return "nothing is kept: no checkpoint was asked for"
-        return f"the run is kept in {self.path} at step {self.kept}" if self.kept is not None else "nothing is kept yet"
+        if self.kept is None: return "nothing is kept yet"
+        return f"the run is kept in {self.path} at step {self.kept}"
 
     def restore(self, run:Run, state:dict, tensors:dict):
         "Bring a run to where a checkpoint was"
         for part,module in (("model",run.model),("averaged",run.averaged.module)):
-            got = {k.removeprefix(f"{part}."): v for k,v in tensors.items() if k.startswith(f"{part}.")}
-            if {k: v.shape for k,v in module.state_dict().items()}!={k: v.shape for k,v in got.items()}:
-                raise refusal("checkpoint","one of this model",f"{str(self.path)!r}, which is of another")
+            got = {k.removeprefix(f"{part}."): v for k,v in tensors.items()
+                   if k.startswith(f"{part}.")}
+            shapes = lambda d: {k: v.shape for k,v in d.items()}
+            if shapes(module.state_dict())!=shapes(got):
+                raise refusal("checkpoint","one of this model",
+                              f"{str(self.path)!r}, which is of another")
             module.load_state_dict(got)
         saved,keys = run.opt.state_dict(),("step","exp_avg","exp_avg_sq")
         n = len(saved["param_groups"][0]["params"])
-        saved["state"] = {i: {k: tensors[f"opt.{i}.{k}"] for k in keys} for i in range(n) if f"opt.{i}.step" in tensors}
+        saved["state"] = {i: {k: tensors[f"opt.{i}.{k}"] for k in keys}
+                          for i in range(n) if f"opt.{i}.step" in tensors}
         run.opt.load_state_dict(saved)
-        run.step,run.spent,run.history,run.since = state["step"],state["spent"],state["history"],state["since"]
-        run.recent = {k: torch.tensor(v,device=run.device) for k,v in state["recent"].items()}
+        run.step,run.spent = state["step"],state["spent"]
+        run.history,run.since = state["history"],state["since"]
+        run.recent = {k: torch.tensor(v,device=run.device)
+                      for k,v in state["recent"].items()}
         prolonged = self.same["budget"]!=state["same"]["budget"]
-        self.validate.looked = int(run.done()*self.validate.times) if prolonged else state["looked"]
+        looked = int(run.done()*self.validate.times) if prolonged else state["looked"]
+        self.validate.looked = looked
         if state.get("scaler"): run.scaler.load_state_dict(state["scaler"])
         self.kept = run.step
-        if run.procs.rank==0: write_tensors(self.path,_tensors(run),self._state(run))   # it is this run's from now on
+        # it is this run's from now on
+        if run.procs.rank==0: write_tensors(self.path,_tensors(run),self._state(run))
+
+# %% ../nbs/06b_checkpoints.ipynb #c010b
+def _owner(path):
+    "The run that wrote a checkpoint, by its id"
+    from safetensors import safe_open
+    with contextlib.suppress(Exception), safe_open(path,"pt") as f:
+        return json.loads(f.metadata()["config"])["id"]
+    return None
 
 def _tensors(run):
     t = {f"model.{k}": v for k,v in run.model.state_dict().items()}
@@ -237,9 +266,11 @@ def read_checkpoint(
 ) -> tuple: # (tensors, state)
     "A checkpoint's content; ValueError where it is none"
     tensors,state,_ = _read(path)
-    if not isinstance(state,dict) or state.get("kind")!="checkpoint" or "id" not in state:
+    if (not isinstance(state,dict) or state.get("kind")!="checkpoint"
+        or "id" not in state):
         raise refusal(
-            "checkpoint", "one written by fit", f"{str(path)!r}, which is none that this version can go on with"
+            "checkpoint", "one written by fit",
+            f"{str(path)!r}, which is none that this version can go on with"
         )
     return tensors,state
 
@@ -247,7 +278,7 @@ def check_place(
     path,        # of a checkpoint, or None
     resume:bool, # whether to go on from it
 ):
-    "Find out before the work that a checkpoint can be written, and overwrites nothing; ValueError or OSError"
+    "A checkpoint can be written there, over nothing; ValueError or OSError if not"
     if path is None:
         if resume: raise refusal("resume","a checkpoint file to resume from","none")
         return
@@ -256,10 +287,12 @@ def check_place(
         raise refusal("checkpoint", "a file in an existing folder", repr(str(path)))
     if path.exists() and not resume:
         raise refusal(
-            "checkpoint", "a new file, or resume=True to go on with the run in it", f"{str(path)!r}, which exists"
+            "checkpoint", "a new file, or resume=True to go on with the run in it",
+            f"{str(path)!r}, which exists"
         )
     class Enough(Exception): pass
-    with contextlib.suppress(Enough), atomic(path.with_name(f"{path.name}.try")): raise Enough
+    with contextlib.suppress(Enough), atomic(path.with_name(f"{path.name}.try")):
+        raise Enough
 
 # %% ../nbs/06b_checkpoints.ipynb #c012
 @contextlib.contextmanager
@@ -282,7 +315,7 @@ def leave(
     run:Run,    # that was asked to end
     where:str,  # what is kept, in words
 ):
-    "End as the signal wants it: KeyboardInterrupt, or SystemExit with the status 128 + signal"
+    "End as the signal wants it: KeyboardInterrupt, or SystemExit of 128 + signal"
     if run.stop==signal.SIGINT: raise KeyboardInterrupt(where)
     print(f"{signal.Signals(run.stop).name}: {where}",file=sys.stderr,flush=True)
     raise SystemExit(128+run.stop)

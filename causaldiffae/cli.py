@@ -47,15 +47,16 @@ from .training import fit
 # %% ../nbs/14_cli.ipynb #c005
 def _say(name, text, more=()):
     "One line on stderr for each thing that is wrong"
-    print("\n  ".join(" ".join(str(o).split()) for o in (f"{name}: {text}",*more)),file=sys.stderr,flush=True)
+    print("\n  ".join(" ".join(str(o).split()) for o in (f"{name}: {text}",*more)),
+          file=sys.stderr,flush=True)
 
 def _any_code_page():
-    "Output on a terminal or pipe that lacks a letter (Windows' cp1252 has no σ) shows a mark in its place"
+    "A terminal or pipe that lacks a letter (Windows' cp1252 has no σ) shows a mark"
     for f in (sys.stdout,sys.stderr):
         if hasattr(f,"reconfigure"): f.reconfigure(errors="replace")
 
 def _command(f):
-    "A fault of the input is one line on stderr and status 1, a warning one line; none is a traceback"
+    "A fault of the input is one line on stderr and status 1, a warning one line"
     @wraps(f)
     def run(*args, **kwargs):
         def end(status, text, more=()):
@@ -63,16 +64,19 @@ def _command(f):
             sys.exit(status)
         _any_code_page()
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message,*_,**__: _say(f.__name__,f"warning: {message}")
+            said = lambda message,*_,**__: _say(f.__name__,f"warning: {message}")
+            warnings.showwarning = said
             try: return f(*args,**kwargs)
-            except OSError as e: end(1,f"{e.filename}: {e.strerror}" if e.filename and e.strerror else e)
+            except OSError as e:
+                end(1,f"{e.filename}: {e.strerror}" if e.filename and e.strerror else e)
             except Problems as e: end(1,e.what,e.said)
-            except (ValueError,ImportError,FloatingPointError,MemoryError) as e: end(1,str(e) or "out of memory")
+            except (ValueError,ImportError,FloatingPointError,MemoryError) as e:
+                end(1,str(e) or "out of memory")
             except KeyboardInterrupt as e: end(130,str(e) or "interrupted")
     return run
 
 def _check_out(path, *inputs):
-    "Find out before the work that a file can be written, and that it is none of the inputs"
+    "Before the work: the file can be written, and is none of the inputs"
     if not path: raise refusal("--out","the file to write","nothing")
     path = Path(path)
     if path.is_dir(): raise refusal("--out","a file",f"the folder {path}")
@@ -81,7 +85,8 @@ def _check_out(path, *inputs):
             raise refusal("--out","another file than those that are read",path)
     try: tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as e:
-        raise refusal("--out", "a file in a folder that can be written to", f"{path} ({e.strerror})") from None
+        raise refusal("--out", "a file in a folder that can be written to",
+                      f"{path} ({e.strerror})") from None
     return path
 
 def _write(path, data):
@@ -98,7 +103,10 @@ def read_do(
     for part in (text or "").split(","):
         name,eq,value = (v.strip() for v in part.partition("="))
         if not (name and eq):
-            raise refusal("--do","variable=number, several with commas, like 'light=80,angle=-10'",repr(text))
+            raise refusal(
+                "--do",
+                "variable=number, several with commas, like 'light=80,angle=-10'",
+                repr(text))
         if name not in categories: value = _number(name,value)
         if name in do: raise refusal("--do","each variable once",f"{name} twice")
         do[name] = value
@@ -107,7 +115,8 @@ def read_do(
 def _number(name, text):
     try: value = float(text)
     except ValueError: raise refusal("--do",f"a number for {name}",repr(text)) from None
-    if not math.isfinite(value): raise refusal("--do",f"a finite number for {name}",value)
+    if not math.isfinite(value):
+        raise refusal("--do",f"a finite number for {name}",value)
     return value
 
 def find_model(
@@ -116,7 +125,8 @@ def find_model(
     "A model by file or by name, whatever its class; a file goes first"
     if Path(name).is_file(): return _load_model(name)
     if name in shipped(): return SavedModel.from_pretrained(name)
-    raise refusal("MODEL",f"a file, or one of {', '.join(shipped())}",f"{name!r}, and there is no file {name!r}")
+    raise refusal("MODEL",f"a file, or one of {', '.join(shipped())}",
+                  f"{name!r}, and there is no file {name!r}")
 
 # %% ../nbs/14_cli.ipynb #c012
 _most_bytes = 2**32   # of an array of images
@@ -124,37 +134,48 @@ _most_bytes = 2**32   # of an array of images
 def _read_npz(path):
     "The array `images` of an .npz file, and nothing else of it; nothing is unpickled"
     try:
-        with zipfile.ZipFile(path) as z: size = sum(i.file_size for i in z.infolist() if i.filename=="images.npy")
-        if size>_most_bytes: raise ValueError(f"its images take {size/1e9:.1f} GB, more than {_most_bytes/1e9:.1f}")
+        with zipfile.ZipFile(path) as z:
+            size = sum(i.file_size for i in z.infolist() if i.filename=="images.npy")
+        if size>_most_bytes:
+            raise ValueError(
+                f"its images take {size/1e9:.1f} GB, more than {_most_bytes/1e9:.1f}")
         with np.load(path,allow_pickle=False) as f:
-            if "images" not in f: raise ValueError(f"it has {', '.join(f) or 'nothing'} but no array named images")
+            if "images" not in f:
+                raise ValueError(
+                    f"it has {', '.join(f) or 'nothing'} but no array named images")
             images = f["images"]
-            if not isinstance(images,np.ndarray): raise ValueError("its images are no array")
+            if not isinstance(images,np.ndarray):
+                raise ValueError("its images are no array")
             return images
     except FileNotFoundError:
         raise refusal(
-            "IMAGES", "a file or folder", f"{str(path)!r}, and there is no file or folder of that name"
+            "IMAGES", "a file or folder",
+            f"{str(path)!r}, and there is no file or folder of that name"
         ) from None
     except PermissionError: raise
-    except Exception as e:   # zip, zlib, NumPy's header parser and the file system each have their own errors
+    # zip, zlib, NumPy's header parser and the file system each have their own errors
+    except Exception as e:
         raise refusal(
             "IMAGES",
             "an .npz file with uint8 images",
-            f"{path}, which is not an .npz file that can be used ({e or type(e).__name__})",
+            f"{path}, which is not an .npz file that can be used "
+            f"({e or type(e).__name__})",
         ) from None
 
 def read_images(
-    path,   # an `.npz` file with `images`, uint8 N×H×W or N×H×W×C, or a folder of pictures
+    path,   # `.npz` file with `images`, uint8 N×H×W or N×H×W×C, or a folder
     shape,  # the (C, H, W) they must have
-) -> tuple: # (uint8 array as it was stored, or N×H×W[×C] from a folder; names of the files or None)
+) -> tuple: # (uint8 array, as stored, or N×H×W[×C]; names of the files or None)
     "Images from the disk, refused if they are not what the model was trained on"
     path,(C,H,W) = Path(path),shape
     images,names = _read_folder(path,shape) if path.is_dir() else (_read_npz(path),None)
     if images.dtype!=np.uint8: raise refusal("IMAGES",f"uint8 in {path}",images.dtype)
-    if images.ndim not in (3,4): raise refusal("IMAGES",f"N×H×W or N×H×W×C in {path}",f"shape {images.shape}")
+    if images.ndim not in (3,4):
+        raise refusal("IMAGES",f"N×H×W or N×H×W×C in {path}",f"shape {images.shape}")
     if images.shape[1:]!=(H,W,C) and not (C==1 and images.shape[1:]==(H,W)):
         got = "×".join(map(str,images.shape[1:]))
-        what = f"images of {H}×{W}×{C} (height, width, channels), as the model was trained on"
+        what = (f"images of {H}×{W}×{C} (height, width, channels), "
+                "as the model was trained on")
         raise refusal(f"IMAGES: {path}",what,got)
     if not len(images): raise refusal("IMAGES",f"at least one image in {path}","none")
     return images,names
@@ -171,20 +192,27 @@ def _exact(p, shape):
     if p.suffix.lower()==".npy": return read_array(p)
     f = open_picture(p)
     if f.mode not in _modes:
-        raise ValueError(f"expected grey or RGB of 8 bits a channel, got pixels of the kind {f.mode!r}")
+        raise ValueError(f"expected grey or RGB of 8 bits a channel, got pixels of the "
+                         f"kind {f.mode!r}")
     channels = _modes[f.mode]+("transparency" in f.info)*(_modes[f.mode]%2)
     if (*f.size,channels)!=(W,H,C) and not (f.size==(W,H) and channels==1 and C==3):
-        want = f"{W} by {H} pixels, {_kinds.get(C,f'{C} channels')}, as the model was trained on"
-        raise ValueError(f"expected {want}, got {f.size[0]} by {f.size[1]}, {_kinds[channels]}")
+        want = (f"{W} by {H} pixels, {_kinds.get(C,f'{C} channels')}, "
+                "as the model was trained on")
+        raise ValueError(
+            f"expected {want}, got {f.size[0]} by {f.size[1]}, {_kinds[channels]}")
     return np.asarray(f.convert({1:"L",3:"RGB",4:"RGBA"}[C]))
 
 def _read_folder(path, shape):
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in _endings and p.is_file())
-    if not files: raise refusal("IMAGES",f"{', '.join(_endings)} files in the folder {path}","none")
+    files = sorted(p for p in path.iterdir()
+                   if p.suffix.lower() in _endings and p.is_file())
+    if not files:
+        raise refusal("IMAGES",
+                      f"{', '.join(_endings)} files in the folder {path}","none")
     images = []
     for p in files:
         try: images.append(_exact(p,shape))
-        except (ValueError,OSError) as e: raise ValueError(f"IMAGES: {p}: {e}") from None
+        except (ValueError,OSError) as e:
+            raise ValueError(f"IMAGES: {p}: {e}") from None
     if len({(a.shape,a.dtype) for a in images})>1:
         raise refusal(
             "IMAGES",
@@ -194,32 +222,43 @@ def _read_folder(path, shape):
     return np.stack(images),[p.name for p in files]
 
 # %% ../nbs/14_cli.ipynb #c014a
+def _known_columns(path, graph, found):
+    "Records of a table, the variables it has, and where; what is wrong goes to `found`"
+    if not path.is_file():
+        raise refusal("--labels","a CSV file",f"{path}, and there is no such file")
+    records = _records(path,found)
+    there = [v for v in graph.names if records and v in records[0][1]]
+    if not there:
+        raise refusal("--labels",
+                      f"a column of {', '.join(graph.names)} in {path}","none")
+    column = _header(records,path.name,["image",*there],found) or {}
+    if "image" in column: return records,there,column
+    raise Problems(f"--labels {path}",[said for _,said in found])
+
 def known_labels(
-    path,      # CSV file: a column image, and a column for each variable of which something is known
+    path,      # CSV file: a column image, and columns of variables
     graph,     # CausalGraph of the model
     images,    # names of the images, in their order
 ) -> Tensor:   # raw units, positions of categories, float64 (N, n_vars); nan: not known
     "What a table knows of images; ValueError with everything that is wrong in it"
     path,found = Path(path),[]
-    if not path.is_file(): raise refusal("--labels","a CSV file",f"{path}, and there is no such file")
-    records = _records(path,found)
-    there = [v for v in graph.names if records and v in records[0][1]]
-    if not there: raise refusal("--labels",f"a column of {', '.join(graph.names)} in {path}","none")
-    column = _header(records,path.name,["image",*there],found) or {}
-    if "image" not in column: raise Problems(f"--labels {path}",[said for _,said in found])
+    records,there,column = _known_columns(path,graph,found)
     rows,lines,_,_ = _lines(records,column,path.name,found)
     y = torch.full((len(images),graph.n),math.nan,dtype=torch.float64)
-    at = {Path(o).stem: k for k,o in enumerate(images)}|{o: k for k,o in enumerate(images)}
+    at = {Path(o).stem: k for k,o in enumerate(images)}
+    at |= {o: k for k,o in enumerate(images)}
     for cells,line in zip(rows,lines):
         k = at.get(cells[column["image"]])
         if k is None: continue   # of other images
         for v in there:
             cats = graph.categories.get(v)
             got = _label(cells[column[v]],cats,{c: i for i,c in enumerate(cats or ())})
-            if isinstance(got,str): found.append((line,f"{path.name}, line {line} ({v}): {got}"))
+            if isinstance(got,str):
+                found.append((line,f"{path.name}, line {line} ({v}): {got}"))
             else: y[k,graph.index(v)] = got
     if found: raise Problems(f"--labels {path}",[said for _,said in sorted(found)])
-    if y.isnan().all(): raise refusal("--labels",f"labels of the images in {path}","none")
+    if y.isnan().all():
+        raise refusal("--labels",f"labels of the images in {path}","none")
     return y
 
 def _known(labels, images, model, names):
@@ -231,7 +270,8 @@ def _known(labels, images, model, names):
     if str(labels)=="none": return None
     if not takes: raise refusal("--labels","none: this model cannot be told any",labels)
     y = known_labels(labels,model.graph,names)
-    print(f"{int((~y.isnan()).any(1).sum())} of {len(y)} images have labels in {labels}")
+    known = int((~y.isnan()).any(1).sum())
+    print(f"{known} of {len(y)} images have labels in {labels}")
     return y
 
 # %% ../nbs/14_cli.ipynb #c015
@@ -242,105 +282,136 @@ def _batches(n, size=64):
             done = min(i+size,n)
             yield slice(i,done)
             bar.update(done-i)
-            if bar.disable and done*10//n>i*10//n: print(f"{done} of {n} images",flush=True)
+            if bar.disable and done*10//n>i*10//n:
+                print(f"{done} of {n} images",flush=True)
 
 def _answers(model, x, do, options, known=None):
-    "Counterfactual images as bytes, labels before and after, raw units; nan where a model cannot read"
+    "Counterfactual images as bytes, labels before and after, raw units; nan: unread"
     takes = inspect.signature(model.counterfactual).parameters
     reads = "return_latents" in takes
     options = {k: v for k,v in options.items() if k in takes}
     out = []
     for s in _batches(len(x)):
         if known is not None: options["labels"] = known[s]
-        if reads: x_cf,_,before,after = model.counterfactual(x[s],do,return_latents=True,**options)
+        if reads:
+            found = model.counterfactual(x[s],do,return_latents=True,**options)
+            x_cf,_,before,after = found
         else:
-            x_cf,before = model.counterfactual(x[s],do,**options),torch.full((len(x[s]),model.graph.n),math.nan)
+            x_cf = model.counterfactual(x[s],do,**options)
+            before = torch.full((len(x[s]),model.graph.n),math.nan)
             after = before
         out.append((to_uint8(x_cf),before.cpu(),after.cpu()))
     return [torch.cat(v).numpy() for v in zip(*out)]
 
+# %% ../nbs/14_cli.ipynb #c015b
 @call_parse
 @_command
 def causaldiffae_counterfactual(
-    model:str,         # file of a trained model, or the name of one that ships: pendulum, pendulum_noise, …
-    images:str,        # .npz file with an array `images` (uint8, N×H×W or N×H×W×C), or folder of pictures
-    do:str=None,       # required: what to change, raw units: 'light=80,angle=-10'; a category: 'digit=7'
-    out:str=None,      # required: .npz file to write: images, labels_before, labels_after, names, files
-    steps:int=None,    # calls of the network on the way down; the solver's own number if not given
+    model:str,         # file of a trained model, or name of one that ships: pendulum, …
+    images:str,        # .npz file with `images`, uint8 N×H×W[×C], or a folder
+    # required: what to change, raw units: 'light=80,angle=-10'; a category: 'digit=7'
+    do:str=None,
+    # required: .npz file to write: images, labels_before, labels_after, names, files
+    out:str=None,
+    steps:int=None,    # calls on the way down; the solver's own number if not given
     guidance:float=1., # strength of the intervention (ω); 1 is the model as trained
-    solver:str="twin", # how to get from image to noise and back: twin, adams, ddim, exact
-    labels:str=None,   # CSV file: column image (a row's number for .npz), and what is known; none: read everything
+    solver:str="twin", # from image to noise and back by twin, adams, ddim or exact
+    # CSV file: column image (a row's number for .npz), and what is known;
+    # none: read everything
+    labels:str=None,
 ):
     "What images would have looked like, had a variable been another"
     out,m = _check_out(out,images,model,labels),find_model(model)
     do = read_do(do,m.graph.categories)
     pixels,files = read_images(images,m.image_shape)
     known = _known(labels,images,m,files or [str(k) for k in range(len(pixels))])
-    x,start,cats = check_images(torch.from_numpy(pixels),name="IMAGES"),time.perf_counter(),m.graph.categories
-    answers,before,after = _answers(m,x,do,dict(steps=steps,guidance=guidance,solver=solver),known)
+    x = check_images(torch.from_numpy(pixels),name="IMAGES")
+    start = time.perf_counter()
+    cats = m.graph.categories
+    options = dict(steps=steps,guidance=guidance,solver=solver)
+    answers,before,after = _answers(m,x,do,options,known)
     f,names = io.BytesIO(),np.array(m.graph.names)
-    more = {f"categories_{v}": np.array(cs) for v,cs in cats.items()}|({"files":np.array(files)} if files else {})
-    np.savez_compressed(
-        f, images=answers.reshape(pixels.shape), labels_before=before, labels_after=after, names=names, **more
-    )
+    more = {f"categories_{v}": np.array(cs) for v,cs in cats.items()}
+    if files: more["files"] = np.array(files)
+    np.savez_compressed(f,images=answers.reshape(pixels.shape),labels_before=before,
+                        labels_after=after,names=names,**more)
     _write(out,f.getvalue())
     seconds = time.perf_counter()-start
-    print(f"{len(x)} images in {seconds:.1f} s, written to {out}; means of the variables"
-          f"{', of a category the most frequent' if cats else ''}:")
+    also = ", of a category the most frequent" if cats else ""
+    print(f"{len(x)} images in {seconds:.1f} s, written to {out}; "
+          f"means of the variables{also}:")
     def mean(n, y):
         if np.isnan(y).any(): return "unknown"
-        return cats[n][np.bincount(y.astype(int)).argmax()] if n in cats else f"{y.mean():.4g}"
+        if n not in cats: return f"{y.mean():.4g}"
+        return cats[n][np.bincount(y.astype(int)).argmax()]
     for n,b,a in zip(names,before.T,after.T):
-        print(f"  {n:<20} {mean(n,b):>10} → {mean(n,a):<10}{'  (set)' if n in do else ''}")
+        print(f"  {n:<20} {mean(n,b):>10} → "
+              f"{mean(n,a):<10}{'  (set)' if n in do else ''}")
 
 # %% ../nbs/14_cli.ipynb #c020
-data_sets = Registry("DATA","causaldiffae.datasets",pendulum=pendulum,morphomnist=morphomnist,circuit=circuit)
+data_sets = Registry("DATA","causaldiffae.datasets",pendulum=pendulum,
+                     morphomnist=morphomnist,circuit=circuit)
 
 def options_of(
-    text:str, # as one would write the arguments in Python: `sigma=0.03, encoder={"convs": 2}`
+    text:str, # arguments as in Python: `sigma=0.03, encoder={"convs": 2}`
     flag:str, # where it comes from, for the error
     call,     # the function that takes them
 ) -> dict:    # name → value
-    "Further options from the command line, checked against a function's parameters; ValueError for others"
+    "Further options, checked against a function's parameters; ValueError for others"
     try: found = ast.parse(f"f({text or ''})",mode="eval").body
-    except SyntaxError: raise refusal(flag,"arguments as Python has them, like 'sigma=0.03'",repr(text)) from None
+    except SyntaxError:
+        raise refusal(flag,"arguments as Python has them, like 'sigma=0.03'",
+                      repr(text)) from None
     takes,options = inspect.signature(call).parameters,{}
-    if getattr(found,"args",None) or not isinstance(found,ast.Call): raise refusal(flag,"name=value",repr(text))
+    if getattr(found,"args",None) or not isinstance(found,ast.Call):
+        raise refusal(flag,"name=value",repr(text))
     for k in found.keywords:
         if k.arg not in takes: raise refusal(flag,f"one of {', '.join(takes)}",k.arg)
         try: options[k.arg] = ast.literal_eval(k.value)
         except ValueError:
-            raise refusal(f"{flag}: {k.arg}", "a number, text, list or dict", ast.unparse(k.value)) from None
+            raise refusal(f"{flag}: {k.arg}", "a number, text, list or dict",
+                          ast.unparse(k.value)) from None
     return options
 
+# %% ../nbs/14_cli.ipynb #c020b
 def _own_images(data, common, folder, more):
     "A folder of the user's"
-    if not folder["graph"]: raise refusal("--graph","the arrows between the variables, like 'a->b, a->c'","nothing")
-    categories = [v.strip() for v in (folder["categories"] or "").split(",") if v.strip()]
+    if not folder["graph"]:
+        raise refusal("--graph",
+                      "the arrows between the variables, like 'a->b, a->c'","nothing")
+    categories = [v.strip()
+                  for v in (folder["categories"] or "").split(",") if v.strip()]
     given = {k: v for k,v in common.items() if v is not None}
     if strange := set(given)-{"size","labelled","seed"}:
-        raise refusal(f"--{sorted(strange)[0]}","it with other data","a folder of images")
+        raise refusal(f"--{sorted(strange)[0]}","it with other data",
+                      "a folder of images")
     shown = sys.stderr.isatty() and Processes().rank==0
-    options = dict(
-        channels=folder["channels"], fit=folder["fit_images"], categories=categories, unlabelled=folder["unlabelled"]
-    )
+    options = dict(channels=folder["channels"],fit=folder["fit_images"],
+                   categories=categories,unlabelled=folder["unlabelled"])
     _once("--data_options",more,("labels_csv","graph","progress",*options,*common))
-    return from_folder(data,folder["labels"],folder["graph"],progress=shown,**options,**given,**more)
+    return from_folder(data,folder["labels"],folder["graph"],progress=shown,**options,
+                       **given,**more)
 
 def _training_data(data, common, folder, text):
-    "`common`: options of several data sets, None where not given; `folder`: those that only a folder has"
+    "`common`: options of several data sets, None if not given; `folder`: a folder's"
     if data not in data_sets.names():
         if not Path(data).is_dir():
-            raise refusal("DATA", f"one of {', '.join(data_sets.names())}, or a folder of images", repr(data))
-        return _own_images(data,common,folder,options_of(text,"--data_options",from_folder))
+            raise refusal(
+                "DATA", f"one of {', '.join(data_sets.names())}, or a folder of images",
+                repr(data))
+        return _own_images(data,common,folder,
+                           options_of(text,"--data_options",from_folder))
     plain = dict(channels=3,fit_images="crop")
     if given := [k for k,v in folder.items() if v not in (None,False,plain.get(k))]:
         raise refusal(f"--{given[0]}","it with a folder of images",data)
-    call = published_circuit if data=="circuit" and common["root"] is not None else data_sets.find(data)
+    published = data=="circuit" and common["root"] is not None
+    call = published_circuit if published else data_sets.find(data)
     takes = inspect.signature(call).parameters
     given = {k: v for k,v in common.items() if v is not None}
     for k in given:
-        if k not in takes: raise refusal(f"--{'download' if k=='source' else k}","it with data that has it",data)
+        if k not in takes:
+            raise refusal(f"--{'download' if k=='source' else k}",
+                          "it with data that has it",data)
     more = options_of(text,"--data_options",call)
     _once("--data_options",more,common)
     return call(**given,**more)
@@ -348,10 +419,11 @@ def _training_data(data, common, folder, text):
 def _once(flag, options, others):
     "Refuse further arguments that have an option of their own"
     if twice := [k for k in options if k in others]:
-        raise refusal(flag,f"no {twice[0]}, which is said by an option of its own",options[twice[0]])
+        raise refusal(flag,f"no {twice[0]}, which is said by an option of its own",
+                      options[twice[0]])
 
 def _denoiser(shape):
-    "Patches of 4×4 pixels for images of 128 and more, where 4 divides the size: a quarter of the positions"
+    "Patches of 4×4 pixels for images of 128 and more, if 4 divides the size"
     return dict(patch=4) if min(shape[1:])>=128 and shape[1]%4==shape[2]%4==0 else {}
 
 def _positive(**given):
@@ -363,36 +435,39 @@ def _positive(**given):
 @call_parse
 @_command
 def causaldiffae_train(
-    data:str,              # pendulum, morphomnist, circuit, a data set of an installed package, or a folder of images
-    out:str=None,          # required: file to write the model to, for example pendulum.safetensors
+    # pendulum, morphomnist, circuit, a data set of an installed package,
+    # or a folder of images
+    data:str,
+    out:str=None,          # required: file to write, for example pendulum.safetensors
     minutes:float=None,    # how long to train; 5 if neither steps nor epochs are given
-    steps:int=None,        # or: how many steps; two such runs are equal to the bit, which two of some minutes are not
+    steps:int=None,        # or: how many steps; two such runs are equal to the bit
     epochs:float=None,     # or: how many passes over the images
-    resume:bool=False,     # go on with an interrupted run of the same command, or prolong a finished one
-    n:int=None,            # number of images; 8000 pendulums or circuits, or all digits there are, if not given
-    size:int=None,         # height and width in pixels; 32 for pendulum, 28 for morphomnist, 64 otherwise
-    labelled:float=None,   # fraction of the images whose labels are known; all if not given
+    resume:bool=False,     # go on with an interrupted run, or prolong a finished one
+    n:int=None,            # number of images; else 8000, or all digits there are
+    size:int=None,         # pixels a side; else 32 (pendulum), 28 (morphomnist) or 64
+    labelled:float=None,   # fraction of images with known labels; all if not given
     root:str=None,         # morphomnist and circuit: folder with the published files
     download:bool=False,   # morphomnist: get MNIST from the network
     seed:int=0,            # of everything random
     half:bool=False,       # write the weights in 16 bits, half the size
-    graph:str=None,        # a folder: required, the arrows between the variables: 'a->b, a->c'
-    labels:str=None,       # a folder: CSV file with a column image and one for each variable; labels.csv if not given
-    categories:str=None,   # a folder: variables that are categories and not numbers, with commas
+    graph:str=None,        # a folder: required, the arrows: 'a->b, a->c'
+    labels:str=None,       # a folder: CSV file of labels; labels.csv if not given
+    categories:str=None,   # a folder: variables that are categories, with commas
     channels:int=3,        # a folder: 1 for grey images, 3 for colour
-    fit_images:str="crop", # a folder: crop the centre of images that are not square, or pad them
-    unlabelled:bool=False, # a folder: take images without a line in the CSV file as images without labels
+    fit_images:str="crop", # a folder: crop images that are not square, or pad them
+    unlabelled:bool=False, # a folder: images without a line in the CSV file are taken
     digit:bool=False,      # morphomnist: make the digit a variable, a category
     log:str=None,          # CSV file for the loss over time
-    data_options:str=None, # further arguments of the data set, as in Python: 'noise=True'
-    model_options:str=None, # further arguments of CausalDiffAE: 'sigma=0.03, encoder={"convs": 2}'
+    data_options:str=None, # further arguments of the data set: 'noise=True'
+    model_options:str=None, # further arguments of CausalDiffAE: 'sigma=0.03'
     fit_options:str=None,  # further arguments of fit: 'lr=5e-4, batch_size=64'
 ):
     "Train a model on images with a causal graph"
     out = _check_out(out,root,labels)
     checkpoint = out.with_name(out.name+".checkpoint")
     if checkpoint.exists() and not resume:
-        raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, or delete it to begin anew")
+        raise ValueError(f"{checkpoint} is of an interrupted run: go on with --resume, "
+                         f"or delete it to begin anew")
     _positive(n=n,size=size)
     budget = dict(minutes=minutes,steps=steps,epochs=epochs)
     budget = {k: v for k,v in budget.items() if v is not None} or dict(minutes=5.)
@@ -404,7 +479,8 @@ def causaldiffae_train(
     with contextlib.redirect_stdout(sys.stdout if first else io.StringIO()):
         data = _training_data(data,common,folder,data_options)
     torch.manual_seed(seed)
-    built = {**_denoiser(data.image_shape),**options_of(model_options,"--model_options",CausalDiffAE)}
+    built = {**_denoiser(data.image_shape),
+             **options_of(model_options,"--model_options",CausalDiffAE)}
     model = CausalDiffAE(data.graph,data.image_shape,**built)
     if first: print(data,model,sep="\n",flush=True)
     options = {**budget,**dict(checkpoint=checkpoint,resume=resume,seed=seed,log=log)}
@@ -419,31 +495,36 @@ def causaldiffae_train(
     model.save(out,half=half)
     checkpoint.unlink(missing_ok=True)
     last = history[-1] if history else {}
-    print(f"written to {out}, {out.stat().st_size/1e6:.1f} MB, after {last.get('step','?')} steps; "
+    print(f"written to {out}, {out.stat().st_size/1e6:.1f} MB, after "
+          f"{last.get('step','?')} steps; "
           f"loss on images not trained on {last.get('valid_total',math.nan):.4f}")
 
 # %% ../nbs/14_cli.ipynb #e002
 @call_parse
 @_command
 def causaldiffae_evaluate(
-    model:str,             # file of a trained model, name of one that ships, or a folder with questions.csv and answers
-    data:str,              # pendulum, morphomnist, circuit, a data set of an installed package, or a folder of images
-    out:str=None,          # required: JSON file to write; a page of the same name that ends in .html stands beside it
+    # file of a trained model, name of one that ships,
+    # or a folder with questions.csv and answers
+    model:str,
+    # pendulum, morphomnist, circuit, a data set of an installed package,
+    # or a folder of images
+    data:str,
+    out:str=None,          # required: JSON file to write, with a page .html beside it
     images:int=1000,       # how many test images are asked about
     cycles:int=16,         # how many of them are asked again and again
     only:str=None,         # measures, with commas; all if not given
-    model_options:str=None, # further arguments of the model's answers, as in Python: 'steps=14'
-    n:int=None,            # number of images of the data set, of which a tenth are test images; ten times --images
+    model_options:str=None, # further arguments of the model's answers: 'steps=14'
+    n:int=None,            # images of the data set, a tenth for tests; 10 × --images
     size:int=None,         # height and width in pixels; the model's if not given
     seed:int=1,            # of the data, the questions and the judges
     root:str=None,         # morphomnist and circuit: folder with the published files
-    graph:str=None,        # a folder of images: the arrows between the variables; the model's if not given
+    graph:str=None,        # a folder: the arrows; the model's if not given
     labels:str=None,       # a folder of images: CSV file; labels.csv if not given
-    categories:str=None,   # a folder of images: variables that are categories, with commas; the model's if not given
-    channels:int=None,     # a folder of images: 1 for grey images, 3 for colour; the model's if not given
-    fit_images:str="crop", # a folder of images: crop the centre of images that are not square, or pad them
-    unlabelled:bool=False, # a folder of images: take images without a line in the CSV file as images without labels
-    data_options:str=None, # further arguments of the data set, as in Python: 'noise=True'
+    categories:str=None,   # a folder: its categories, with commas; else the model's
+    channels:int=None,     # a folder: 1 for grey, 3 for colour; else the model's
+    fit_images:str="crop", # a folder: crop images that are not square, or pad them
+    unlabelled:bool=False, # a folder: images without a line in the CSV file are taken
+    data_options:str=None, # further arguments of the data set: 'noise=True'
 ):
     "How far a model's counterfactuals are from the truth, and what cannot be known"
     out = _check_out(out,model,labels)
@@ -453,15 +534,17 @@ def causaldiffae_evaluate(
     check_number("--cycles",cycles,0,whole=True)
     asked = Path(model) if Path(model).is_dir() else find_model(model)
     shape = getattr(asked,"image_shape",None)
-    common = dict(n=n,size=size,labelled=None,root=root,seed=seed,digit=None,source=None)
-    folder = dict(graph=graph,labels=labels,categories=categories,channels=channels or 3,
-                  fit_images=fit_images,unlabelled=unlabelled)
+    common = dict(n=n,size=size,labelled=None,root=root,seed=seed,
+                  digit=None,source=None)
+    folder = dict(graph=graph,labels=labels,categories=categories,
+                  channels=channels or 3,fit_images=fit_images,unlabelled=unlabelled)
     _as_the_model(common,folder,data,asked,shape,10*images,channels)
     found = _training_data(data,common,folder,data_options)
     options = options_of(model_options,"--model_options",_any_answer(asked))
     names = [m.strip() for m in only.split(",") if m.strip()] if only else None
     if names==[]: raise refusal("--only","names of measures, with commas",only)
-    report = evaluate(asked,found,n=images,cycles=cycles,only=names,options=options,seed=seed)
+    report = evaluate(asked,found,n=images,cycles=cycles,only=names,
+                      options=options,seed=seed)
     report.about.update(model=model,data=data,command=_typed())
     report.save(out)
     report.save(out.with_suffix(".html"))
@@ -483,12 +566,15 @@ def _as_the_model(common, folder, data, asked, shape, n, channels):
     if own and shape: _folder_as(folder,asked.graph,shape,channels)
     if not named: return
     free = {common["n"],common["root"]}=={None}
-    if free and takes.get("n") is not None: common["n"] = n   # other data sets have as many as there are
-    if "digit" in takes and "digit" in getattr(getattr(asked,"graph",None),"names",()): common["digit"] = True
+    # other data sets have as many as there are
+    if free and takes.get("n") is not None: common["n"] = n
+    if "digit" in takes and "digit" in getattr(getattr(asked,"graph",None),"names",()):
+        common["digit"] = True
 
 def _takes(data):
     "Parameters of a data set's function, with their defaults"
-    return {k: p.default for k,p in inspect.signature(data_sets.find(data)).parameters.items()}
+    return {k: p.default
+            for k,p in inspect.signature(data_sets.find(data)).parameters.items()}
 
 def _folder_as(folder, graph, shape, channels):
     "A folder's graph, colours and categories, as the model has them"
@@ -496,13 +582,16 @@ def _folder_as(folder, graph, shape, channels):
     folder["channels"] = channels or shape[0]
     if folder["categories"] is None: folder["categories"] = ",".join(graph.categories)
 
-_ours = ("x","a","do","samples","batch_size","return_latents")   # what evaluation itself decides
+# what evaluation itself decides
+_ours = ("x","a","do","samples","batch_size","return_latents")
 def _any_answer(asked):
     "A function whose parameters are all that a model's methods take"
     names = ("abduct","predict","counterfactual")
-    takes = [inspect.signature(getattr(asked,n)).parameters for n in names if hasattr(asked,n)]
+    takes = [inspect.signature(getattr(asked,n)).parameters
+             for n in names if hasattr(asked,n)]
     def f(): pass
-    known = {k: v.replace(kind=v.KEYWORD_ONLY) for t in takes for k,v in t.items() if k not in _ours}
+    known = {k: v.replace(kind=v.KEYWORD_ONLY) for t in takes
+             for k,v in t.items() if k not in _ours}
     f.__signature__ = inspect.Signature(list(known.values()))
     return f
 
@@ -511,7 +600,7 @@ def _mae(a, b): return (a-b).abs().mean().item()
 def _first(a, k): return Abducted(*(v[:k] if torch.is_tensor(v) else v for v in a))
 
 def _demonstrate(model, split, asked, shown):
-    """Rows of images for the picture, rows of numbers for the table, and the counterfactuals they are of;
+    """Images for the picture, numbers for the table, and the counterfactuals;
     `asked`: a value per image, `shown`: one for all"""
     k,n = 8,len(next(iter(asked.values())))
     x = split.images[:n]
@@ -521,7 +610,8 @@ def _demonstrate(model, split, asked, shown):
         true,x_cf = split.truth({name:v},slice(0,n)).images,model.predict(a,{name:v})
         off = (e.mean().item() for e in truth_error(x_cf,true,x))
         numbers.append((f"do({name})","distance to the true image, of 255",*off))
-        images += [model.predict(_first(a,k),{name:shown[name]}),split.truth({name:shown[name]},slice(0,k)).images]
+        images += [model.predict(_first(a,k),{name:shown[name]}),
+                   split.truth({name:shown[name]},slice(0,k)).images]
         titles += [f"do({name}={shown[name]:g})","truth"]
         answers[name] = x_cf
     return images,titles,numbers,answers
@@ -531,20 +621,25 @@ def _demo_pendulum(minutes, out):
         data = pendulum(n=8000,seed=1)
         torch.manual_seed(0)
         model = CausalDiffAE(data.graph,data.image_shape)
-        print(f"training on {len(data.train)} pendulums for {minutes:g} minutes",flush=True)
+        print(f"training on {len(data.train)} pendulums for {minutes:g} minutes",
+              flush=True)
         fit(model,data,minutes=minutes)
         model.save(out/"pendulum.safetensors")
     else: data,model = pendulum(n=640,seed=1),CausalDiffAE.from_pretrained("pendulum")
     g = torch.Generator().manual_seed(0)
     spans = zip(model.graph.names,*model.trained)
-    asked = {n: lo+(hi-lo)*torch.rand(24,generator=g) for n,lo,hi in spans if n in ("angle","light")}
+    asked = {n: lo+(hi-lo)*torch.rand(24,generator=g)
+             for n,lo,hi in spans if n in ("angle","light")}
     return _demonstrate(model,data.test,asked,dict(angle=20.,light=80.))[:3]
 
 def _demo_digits():
-    data,model = morphomnist(n=30,source="digits",seed=1),CausalDiffAE.from_pretrained("digits")
+    data = morphomnist(n=30,source="digits",seed=1)
+    model = CausalDiffAE.from_pretrained("digits")
     y = data.train.labels.roll(1,0)
-    asked = dict(thickness=y[:,0],intensity=y[:,1])    # what is asked of an image is another image's label
-    images,titles,numbers,answers = _demonstrate(model,data.train,asked,dict(thickness=4.,intensity=100.))
+    # what is asked of an image is another image's label
+    asked = dict(thickness=y[:,0],intensity=y[:,1])
+    images,titles,numbers,answers = _demonstrate(model,data.train,asked,
+                                                 dict(thickness=4.,intensity=100.))
     for i,(name,unit) in enumerate((("thickness","pixels"),("intensity","of 255"))):
         got,was = measure(answers[name])[:,i],measure(data.train.images)[:,i]
         what = f"measured {name} to the one asked, {unit}"
@@ -562,55 +657,69 @@ def _demo_picture(parts):
         show_images(images,titles,ax=ax).images[0].set_interpolation("nearest")
         ax.set_title(name,loc="left")
         h,w = images[0].shape[2:]
-        for i in range(1,len(images)): ax.axhline(i*(h+1)-1,color="lightgrey",lw=1)   # white rows on white
+        # white rows on white
+        for i in range(1,len(images)): ax.axhline(i*(h+1)-1,color="lightgrey",lw=1)
         for i in range(1,len(images[0])): ax.axvline(i*(w+1)-1,color="lightgrey",lw=1)
     f = io.BytesIO()
     fig.savefig(f,dpi=72,facecolor="white",bbox_inches="tight")
     return f.getvalue()
 
 _page = """<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <title>Counterfactual images</title>
-<style>:root{{color-scheme:light dark}} body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;
-padding:0 1rem}} img{{max-width:100%;border-radius:6px}} table{{border-collapse:collapse;font-size:.9rem}}
+<style>:root{{color-scheme:light dark}} body{{font:16px/1.5 system-ui,sans-serif;
+max-width:46rem;margin:2rem auto;
+padding:0 1rem}} img{{max-width:100%;border-radius:6px}}
+table{{border-collapse:collapse;font-size:.9rem}}
 td,th{{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884}}
 td:nth-child(n+4),th:nth-child(n+4){{text-align:right}}</style>
 <h1>Counterfactual images</h1>
-<p>What would these very images have looked like, had one variable been another? In each block the first row is given;
-the others are what the model answers, and beneath each answer the truth, which for these data is known.</p>
+<p>What would these very images have looked like, had one variable been another?
+In each block the first row is given;
+the others are what the model answers, and beneath each answer the truth,
+which for these data is known.</p>
 <img alt="Rows of images with captions: {alt}" src="data:image/png;base64,{picture}">
 <h2>In numbers</h2>
-<p>Means over 24 images, the variable set to a different value in each. The last column is the error of returning the
+<p>Means over 24 images, the variable set to a different value in each.
+The last column is the error of returning the
 image as it is.</p>
-<table><tr><th>data<th>intervention<th>what is measured<th>counterfactual<th>unchanged image{table}</table>
+<table><tr><th>data<th>intervention<th>what is measured
+<th>counterfactual<th>unchanged image{table}</table>
 <p>{notes}</p>
 </html>
 """
 def _demo_page(picture, numbers, notes):
     "A page that needs no other file"
     e = html.escape
-    table = "".join(f"<tr><td>{e(d)}<td>{e(a)}<td>{e(b)}<td>{c:.2f}<td>{u:.2f}" for d,a,b,c,u in numbers)
-    return _page.format(alt=e("; ".join(notes)),picture=base64.b64encode(picture).decode(),table=table,
+    table = "".join(f"<tr><td>{e(d)}<td>{e(a)}<td>{e(b)}<td>{c:.2f}<td>{u:.2f}"
+                    for d,a,b,c,u in numbers)
+    return _page.format(alt=e("; ".join(notes)),
+                        picture=base64.b64encode(picture).decode(),table=table,
                         notes="<br>".join(map(e,notes)))
 
 # %% ../nbs/14_cli.ipynb #x028b
 def _demo_folder(out):
     "The folder that the demonstration writes to"
-    if out.exists() and not out.is_dir(): raise refusal("--out","a folder",f"the file {out}")
+    if out.exists() and not out.is_dir():
+        raise refusal("--out","a folder",f"the file {out}")
     try: out.mkdir(parents=True,exist_ok=True)
-    except OSError as e: raise refusal("--out","a folder that can be made",f"{out} ({e.strerror})") from None
+    except OSError as e:
+        raise refusal("--out","a folder that can be made",
+                      f"{out} ({e.strerror})") from None
     _check_out(out/"index.html")
     return out
 
 @call_parse
 @_command
 def causaldiffae_demo(
-    out:str="causaldiffae_demo", # folder for counterfactuals.png and index.html; made if it is not there
-    train:float=0.,              # minutes: train a pendulum model from scratch instead of taking the one that ships
+    out:str="causaldiffae_demo", # folder for counterfactuals.png and index.html
+    train:float=0.,              # minutes: train a pendulum model instead of taking one
 ):
-    "Counterfactuals of pendulums and of handwritten digits, with the truth beside them; needs no network"
+    "Counterfactuals of pendulums and digits, with the truth beside; needs no network"
     start = time.perf_counter()
-    if train<0 or not math.isfinite(train): raise refusal("--train","minutes, 0 or more",train)
+    if train<0 or not math.isfinite(train):
+        raise refusal("--train","minutes, 0 or more",train)
     out = _demo_folder(Path(out))
     print("pendulums",flush=True)
     parts,notes = {"pendulum": _demo_pendulum(train,out)},[]
@@ -619,11 +728,13 @@ def causaldiffae_demo(
     except ImportError as e:
         notes.append(f"the digits are left out: {e}")
         print(notes[0],flush=True)
-    notes = [f"{name}: {', '.join(titles)}" for name,(_,titles,_) in parts.items()]+notes
+    rows = [f"{name}: {', '.join(titles)}" for name,(_,titles,_) in parts.items()]
+    notes = rows+notes
     numbers = [(name,*row) for name,(_,_,rows) in parts.items() for row in rows]
     picture = _demo_picture(parts)
     _write(out/"counterfactuals.png",picture)
     _write(out/"index.html",_demo_page(picture,numbers,notes).encode())
     print(f"\n{'':<30}{'':<46}{'counterfactual':>15}{'unchanged':>11}")
     for d,a,b,c,u in numbers: print(f"{d+' '+a:<30}{b:<46}{c:>15.2f}{u:>11.2f}")
-    print(f"\n{out/'counterfactuals.png'} and {out/'index.html'}, in {time.perf_counter()-start:.0f} s")
+    print(f"\n{out/'counterfactuals.png'} and {out/'index.html'}, in "
+          f"{time.perf_counter()-start:.0f} s")

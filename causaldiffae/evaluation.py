@@ -32,7 +32,8 @@ from .joints import Registry
 from .judges import Judges, posteriors, train_oracle, train_vae
 from .metrics import bystander_shift, changed, cld, composition, coverage
 from .metrics import estimate, inside
-from .metrics import kl_gaussians, label_error, reversibility, style_kept, truth_error
+from .metrics import kl_gaussians, label_error, reversibility
+from .metrics import style_kept, truth_error
 from .model import CausalReader
 from .realism import fid, frechet_distance, kernel_distance, lpips
 from .questions import Answer, Respondent, answered, questions, read_answers
@@ -45,7 +46,8 @@ class Figure(NamedTuple):
     do:str                # variable that was set; "" if none was
     of:str                # picture, or the variable that is judged
     unit:str              # of all three
-    values:Tensor         # of the answers, (n,); one number if it is not of single images
+    # of the answers, (n,); one number if it is not of single images
+    values:Tensor
     unchanged:Tensor=None # of the images as they are, (n,)
     floor:Tensor=None     # of the judge on real images, or of the truth
 
@@ -176,23 +178,30 @@ def effects(e:Evidence):
         if not a.question.do: continue
         read,was = e.oracle.read(a.images),e.oracle.read(a.factual)
         off,unchanged,floor = e.off(read,a.due),e.off(was,a.due),e.off(was,a.own)
-        moved = bystander_shift(read,was,e.data.graph,list(a.question.do),e.categories())
+        moved = bystander_shift(read,was,e.data.graph,list(a.question.do),
+                                e.categories())
         for i,v in enumerate(e.data.graph.names):
             name,unit = a.question.name,e.unit(i)
             of_real = floor[:,i]
             if not off[:,i].isnan().all():
-                yield Figure("effectiveness",name,v,unit,off[:,i],unchanged[:,i],of_real)
-            else: yield Missing("effectiveness",f"nobody knows what {v} is after do({name})")
+                yield Figure("effectiveness",name,v,unit,off[:,i],
+                             unchanged[:,i],of_real)
+            else:
+                yield Missing("effectiveness",
+                              f"nobody knows what {v} is after do({name})")
             if v in (divisors := published.get(e.data.name,{})):
                 of = (o[:,i]/divisors[v] for o in (off,unchanged,floor))
-                yield Figure("effectiveness, published scale",name,v,"scaled labels",*of)
+                yield Figure("effectiveness, published scale",name,v,
+                             "scaled labels",*of)
             shift = moved[:,i]*(100 if i in e.categories() else 1)
-            if not shift.isnan().all(): yield Figure("bystander shift",name,v,unit,shift)
+            if not shift.isnan().all():
+                yield Figure("bystander shift",name,v,unit,shift)
 
 # %% ../nbs/12b_evaluate.ipynb #c015
 def nothing_done(e:Evidence):
     "Nothing done, once and again: how far the image has moved"
-    if not e.again: yield Missing("composition","nobody was asked with nothing done, or answered")
+    if not e.again:
+        yield Missing("composition","nobody was asked with nothing done, or answered")
     elif 10 not in e.again: yield Missing("composition, 10×","a folder is asked once")
     for k,(x,x_cf) in e.again.items():
         yield Figure(f"composition, {k}×","","picture","of 255",composition(x,x_cf))
@@ -202,10 +211,15 @@ def done_and_undone(e:Evidence):
     if not e.back: yield Missing("reversibility","nobody was asked to do and undo")
     else:
         never = {a.question.name for a in e.answers}-{v for v,_ in e.back}
-        for v in sorted(never): yield Missing("reversibility",f"no image's own {v} is known")
+        for v in sorted(never):
+            yield Missing("reversibility",f"no image's own {v} is known")
     for (v,k),(x,x_cf) in e.back.items():
-        if k: yield Figure(f"reversibility, {k}×",v,"picture","of 255",reversibility(x,x_cf))
-        else: yield Figure("composition, own value",v,"picture","of 255",composition(x,x_cf))
+        if k:
+            yield Figure(f"reversibility, {k}×",v,"picture","of 255",
+                         reversibility(x,x_cf))
+        else:
+            yield Figure("composition, own value",v,"picture","of 255",
+                         composition(x,x_cf))
 
 # %% ../nbs/12b_evaluate.ipynb #c017
 def realism(e:Evidence):
@@ -229,7 +243,7 @@ def realism(e:Evidence):
 
 # %% ../nbs/12b_evaluate.ipynb #c017a
 def perceptual(e:Evidence):
-    "LPIPS and FID, by networks that saw photographs; run only where it is asked for by name"
+    "LPIPS and FID, by networks that saw photographs; only if asked for by name"
     for a in e.answers:
         real,name = a.factual,a.question.name
         n = len(real)//2
@@ -259,12 +273,13 @@ def of_code(e:Evidence):
     y,one = a.own[whole],lambda v: torch.tensor([float(v)],dtype=torch.float64)
     scores = lambda codes: representation_scores(codes,y,e.categories(),e.seed)
     found,best = scores(z[whole]),scores(as_code(y,e.data.n_categories))
-    for name,v in found.items(): yield Figure(name,"","code","",one(v),None,one(best[name]))
+    for name,v in found.items():
+        yield Figure(name,"","code","",one(v),None,one(best[name]))
 
 def as_code(
     y:Tensor,        # labels, raw units, (N, n_vars)
     categories:dict, # column → how many categories
-) -> Tensor:         # (N, n_vars, d): numbers with mean 0 and spread 1, categories one-hot
+) -> Tensor:         # (N, n_vars, d): numbers standardised, categories one-hot
     "Labels as a code would have them"
     z = torch.zeros(*y.shape,max([1,*categories.values()]),dtype=torch.float64)
     z[...,0] = (y-y.mean(0))/y.std(0).clamp(min=1e-12)
@@ -305,7 +320,7 @@ def _asked(e, a, i):
     return torch.tensor([float(cats.index(c)) for c in v],dtype=torch.float64)
 
 def _alike(y, own, category):
-    "For each value of `y` the tenth of the images whose own is nearest; of a category the same"
+    "For each value of `y` the tenth of images whose own is nearest; or of its category"
     off = (y[:,None]-own).abs()
     if category: return off==0
     known = int((~own.isnan()).sum())
@@ -336,7 +351,8 @@ measures = Registry("measure","causaldiffae.measures",**{
     "truth error":truth_errors,"causes":causes,"effectiveness":effects,
     "composition":nothing_done,"reversibility":done_and_undone,
     "minimality":minimality,
-    "realism":realism,"perceptual":perceptual,"coverage":coverages,"representation":of_code})
+    "realism":realism,"perceptual":perceptual,"coverage":coverages,
+    "representation":of_code})
 only_by_name = {"perceptual"}   # of these measures
 
 
@@ -366,9 +382,11 @@ def unmeasured(
     keys = [{f[:4] for f in run} for run in runs]
     some = sorted(set().union(*keys)-set.intersection(*keys))
     where = lambda k: f"do({k[1]}), {k[2]}" if k[1] else k[2]
-    part = lambda k: f"{where(k)}: only of {sum(k in run for run in keys)} of {len(keys)} runs"
+    had = lambda k: f"{sum(k in run for run in keys)} of {len(keys)} runs"
+    part = lambda k: f"{where(k)}: only of {had(k)}"
     empty = [f for f in runs[0] if f.values.isnan().all()]
-    return [*(Missing(f[0],f"{where(f)}: no label that it needs is known") for f in empty),
+    return [*(Missing(f[0],f"{where(f)}: no label that it needs is known")
+              for f in empty),
             *(Missing(k[0],part(k)) for k in some)]
 
 def _short(v):
@@ -385,7 +403,7 @@ class Report:
         about:dict,    # who was asked, about what, how
         rows:list,     # dicts with `columns`
         missing:list,  # (measure, why)
-        shown=(),      # (name of the variable, rows of images from worst to best, titles)
+        shown=(),      # (name, rows of images from worst to best, titles, headings)
     ):
         self.about,self.rows = about,rows
         self.missing,self.shown = [list(o) for o in missing],list(shown)
@@ -415,7 +433,8 @@ class Report:
                          _word(r["unchanged"]),_word(r["floor"]),r["unit"]))
         wide = [max(len(r[i]) for r in rows) for i in range(len(head))]
         lines = ["  ".join(c.ljust(w) for c,w in zip(r,wide)).rstrip() for r in rows]
-        missing = [f"{m}: not known, {why}" for m,why in self.missing if m.startswith(measure)]
+        missing = [f"{m}: not known, {why}" for m,why in self.missing
+                   if m.startswith(measure)]
         return "\n".join([*lines,*missing])
     def __repr__(self): return self.table()
 
@@ -424,41 +443,47 @@ class Report:
         return dict(about=self.about,rows=self.rows,missing=self.missing)
     @classmethod
     def load(cls,
-        path, # a JSON file that `save` wrote
+        path:str|Path, # a JSON file that `save` wrote
     ) -> 'Report':
         "A report without its pictures; ValueError for another file"
         try:
             d = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(dict(d["about"]),list(map(_row,d["rows"])),list(map(_missing,d["missing"])))
+            return cls(dict(d["about"]),list(map(_row,d["rows"])),
+                       list(map(_missing,d["missing"])))
         except (UnicodeDecodeError,ValueError,KeyError,TypeError,RecursionError) as e:
             why = f"{path} ({type(e).__name__})"
             raise refusal("path","a JSON file that Report.save wrote",why) from None
     def save(self,
-        path, # ends in .json, .csv or .html
+        path:str|Path, # ends in .json, .csv or .html
     ):
         "Write the report, in the form that the file's name asks for"
         path = Path(path)
-        forms = {".json":self._json,".csv":self._csv,".html":self._html}
+        forms = {".json":self._json,".csv":lambda: _csv(self.rows),".html":self._html}
         if path.suffix not in forms:
             raise refusal("path","a name that ends in .json, .csv or .html",path)
         text = forms[path.suffix]()
         with atomic(path) as part: part.write_text(text,encoding="utf-8")
 
     def _json(self): return json.dumps(self.to_dict(),indent=1,ensure_ascii=False)+"\n"
-    def _csv(self):
-        f = io.StringIO(newline="")
-        w = csv.DictWriter(f,columns)
-        w.writeheader()
-        w.writerows(self.rows)
-        return f.getvalue()
     def _html(self): return _page(self)
 
 
 # %% ../nbs/12b_evaluate.ipynb #c023a
+def _csv(rows):
+    "Rows as the text of a table"
+    f = io.StringIO(newline="")
+    w = csv.DictWriter(f,columns)
+    w.writeheader()
+    w.writerows(rows)
+    return f.getvalue()
+
 def _row(r):
     "A row that JSON held: numbers or nothing where numbers must be"
-    number = lambda v: v is None or (isinstance(v,int|float) and not isinstance(v,bool) and math.isfinite(v))
-    if not all(isinstance(r[k],str) if k in columns[:4] else number(r[k]) for k in columns): raise ValueError
+    def fits(k, v):
+        if k in columns[:4]: return isinstance(v,str)
+        if v is None: return True
+        return isinstance(v,int|float) and not isinstance(v,bool) and math.isfinite(v)
+    if not all(fits(k,r[k]) for k in columns): raise ValueError
     return {k: r[k] for k in columns}
 
 def _missing(m):
@@ -468,10 +493,11 @@ def _missing(m):
     return what,why
 
 # %% ../nbs/12b_evaluate.ipynb #c024
-_style = """:root{color-scheme:light dark} body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;
-margin:2rem auto;padding:0 1rem} img{max-width:none}
+_style = """:root{color-scheme:light dark} body{font:16px/1.5 system-ui,sans-serif;
+max-width:60rem;margin:2rem auto;padding:0 1rem} img{max-width:none}
 .wide{overflow-x:auto} table{border-collapse:collapse;font-size:.85rem}
-td,th{text-align:left;padding:.2rem .7rem .2rem 0;border-bottom:1px solid #8884;white-space:nowrap}
+td,th{text-align:left;padding:.2rem .7rem .2rem 0;border-bottom:1px solid #8884;
+white-space:nowrap}
 td:nth-child(n+4):nth-child(-n+7){text-align:right}"""
 
 def _page(report):
@@ -482,22 +508,32 @@ def _page(report):
         return (r["measure"],r["do"],r["of"],_word(r["value"]),between,
                 _word(r["unchanged"]),_word(r["floor"]),r["unit"])
     head = ("measure","do","of","value","95 % interval","unchanged","floor","unit")
-    table = "".join("<tr>"+"".join(f"<td>{e(c)}" for c in cells(r)) for r in report.rows)
+    table = "".join("<tr>"+"".join(f"<td>{e(c)}" for c in cells(r))
+                    for r in report.rows)
     about = "".join(f"<tr><td>{e(k)}<td>{e(str(v))}" for k,v in report.about.items())
     missing = "".join(f"<li>{e(m)}: {e(why)}" for m,why in report.missing)
-    shown = "".join(f"<h3>do({e(name)})</h3><div class='wide'><img alt='do({e(name)}), worst to best: "
-                    f"{e(', '.join(titles))}' src='data:image/png;base64,{_png(rows,titles,heads)}'></div>"
-                    for name,rows,titles,heads in report.shown)
+    shown = "".join(_shown(*s) for s in report.shown)
+    names = "".join(f"<th>{h}" for h in head)
+    of = e(str(report.about.get("model")))
+    answers = ("<h2>The answers</h2><p>From the worst at the left, by way of the "
+               f"middle, to the best at the right.</p>{shown}")
+    unknown = f"<h2>What is not known</h2><ul>{missing}</ul>"
     return (f"<!DOCTYPE html>\n<html lang='en'><meta charset='utf-8'>"
-            f"<meta name='viewport' content='width=device-width'><title>Evaluation</title>"
-            f"<style>{_style}</style><h1>Evaluation of {e(str(report.about.get('model')))}</h1>"
-            + ("<h2>The answers</h2><p>From the worst at the left, by way of the middle, to the best "
-               f"at the right.</p>{shown}" if shown else "")
-            + f"<h2>What was measured</h2><div class='wide'><table><tr>{''.join(f'<th>{h}' for h in head)}"
-            f"{table}</table></div><p>Unchanged: of the image as it is. "
-            f"Floor: of the judge on real images, or of the labels taken as a code.</p>"
-            + (f"<h2>What is not known</h2><ul>{missing}</ul>" if missing else "")
+            "<meta name='viewport' content='width=device-width'>"
+            f"<title>Evaluation</title><style>{_style}</style>"
+            f"<h1>Evaluation of {of}</h1>"
+            + (answers if shown else "")
+            + f"<h2>What was measured</h2><div class='wide'><table><tr>{names}{table}"
+            "</table></div><p>Unchanged: of the image as it is. "
+            "Floor: of the judge on real images, or of the labels taken as a code.</p>"
+            + (unknown if missing else "")
             + f"<h2>How</h2><div class='wide'><table>{about}</table></div></html>\n")
+
+def _shown(name, rows, titles, heads):
+    "The answers of one question as a picture with its heading"
+    said = html.escape(f"do({name}), worst to best: {', '.join(titles)}")
+    return (f"<h3>do({html.escape(name)})</h3><div class='wide'><img alt='{said}' "
+            f"src='data:image/png;base64,{_png(rows,titles,heads)}'></div>")
 
 def _png(rows, titles, heads):
     "Rows of images as the text of a PNG"
@@ -515,7 +551,8 @@ def ranked(
     a:Answer,       # to one question
 ) -> Tensor:        # which of its images, from the worst to the best
     "Answers in the order of their truth error or, without a truth, of the oracle's"
-    if a.truth is not None: return pixel_error(a.images,a.truth.images).argsort(descending=True)
+    if a.truth is not None:
+        return pixel_error(a.images,a.truth.images).argsort(descending=True)
     if e.oracle is None: return torch.arange(len(a.images))
     off = e.off(e.oracle.read(a.images),a.due)
     spread = e.off(a.own,a.own.roll(1,0)).nanmean(0).clamp(min=1e-12)
@@ -542,14 +579,14 @@ def shown(
 
 # %% ../nbs/12b_evaluate.ipynb #c027
 def evaluate(
-    model,              # with `counterfactual(x, do)`; a list of runs; a folder of answers
+    model:object,       # with `counterfactual(x, do)`; a list of such; a folder
     data:CausalDataset, # its test images are asked about
     *,
     n:int=1000,         # how many images
     cycles:int=16,      # how many of them are asked again and again
-    judges=None,        # a Judges; None: trained when needed
+    judges:Judges=None, # a Judges; None: trained when needed
     options:dict=None,  # further arguments of the model, `dict(steps=14)`
-    only=None,          # names of measures; None: all but those that are only run by name
+    only:list=None,     # names of measures; None: all but those run by name only
     seed:int=0,         # of questions, judges and intervals
     batch_size:int=128, # images at a time
     progress:bool=None, # show a bar; None: on a terminal
@@ -574,9 +611,11 @@ def evaluate(
         missing += [f for f in absent if f not in missing]
         pictures = pictures or [shown(e,a) for a in e.answers if a.question.do]
         again = len(e.again[1][0]) if e.again else 0
-    about = dict(model=", ".join(map(_called,models)),data=data.name,graph=_arrows(data.graph),
+    about = dict(model=", ".join(map(_called,models)),data=data.name,
+                 graph=_arrows(data.graph),
                  images=len(torch.cat(asked[0]).unique()),again=again,seed=seed,
-                 options={k: _plain(v) for k,v in options.items()},causaldiffae=__version__)
+                 options={k: _plain(v) for k,v in options.items()},
+                 causaldiffae=__version__)
     return Report(about,measured(runs,seed),missing+unmeasured(runs),pictures)
 
 
@@ -585,7 +624,8 @@ def _fair(judges, data):
     "Judges of this data's variables, or None"
     if judges is None: return None
     oracle = getattr(judges,"oracle",judges)
-    if oracle is judges: raise refusal("judges","a Judges, as train_judges gives it",described(judges))
+    if oracle is judges:
+        raise refusal("judges","a Judges, as train_judges gives it",described(judges))
     graph = getattr(oracle,"graph",data.graph)
     if graph!=data.graph: raise refusal("judges",f"an oracle of {data.graph}",graph)
     return judges
@@ -601,19 +641,22 @@ def _wanted(only):
 def _options(options):
     "A model's further arguments by their names"
     if options is None: return {}
-    if isinstance(options,dict) and all(isinstance(k,str) for k in options): return options
-    raise refusal("options","arguments by name, such as dict(steps=14)",described(options))
+    if isinstance(options,dict) and all(isinstance(k,str) for k in options):
+        return options
+    raise refusal("options","arguments by name, such as dict(steps=14)",
+                  described(options))
 
 def _plain(v):
     "A value as JSON holds it, or in words"
     if isinstance(v,(list,tuple)): return [_plain(o) for o in v]
     if isinstance(v,dict): return {str(k): _plain(o) for k,o in v.items()}
-    return v if isinstance(v,str|int|bool|None) or (isinstance(v,float) and math.isfinite(v)) else described(v)
+    plain = isinstance(v,str|int|bool|None)
+    return v if plain or isinstance(v,float) and math.isfinite(v) else described(v)
 
 def _same_images(asked):
     "Refuse runs that were asked about different images"
-    same = lambda a: len(a)==len(asked[0]) and all(torch.equal(*p) for p in zip(a,asked[0]))
-    if not same(asked[-1]):
+    first,last = asked[0],asked[-1]
+    if len(last)!=len(first) or not all(torch.equal(*p) for p in zip(last,first)):
         raise refusal("model","runs asked about the same images","others")
 
 def _never_asked(data):
@@ -628,7 +671,8 @@ def _by(wanted, e):
     for name,measure in wanted.items():
         try: found += list(measure(e))
         except ImportError as error: found.append(Missing(name,str(error)))
-    return [f for f in found if isinstance(f,Figure)],[f for f in found if isinstance(f,Missing)]
+    of = lambda kind: [f for f in found if isinstance(f,kind)]
+    return of(Figure),of(Missing)
 
 # %% ../nbs/12b_evaluate.ipynb #c027c
 def _arrows(graph): return ", ".join(f"{a}->{b}" for a,b in graph.edges)
@@ -637,14 +681,16 @@ def _called(m): return str(m) if isinstance(m,(str,Path)) else type(m).__name__
 def _check_model(m, data):
     "Whether a model was made for such data"
     if isinstance(m,(str,Path)): return
-    graph,shape = getattr(m,"graph",data.graph),getattr(m,"image_shape",data.image_shape)
+    graph = getattr(m,"graph",data.graph)
+    shape = getattr(m,"image_shape",data.image_shape)
     if graph!=data.graph: raise refusal("data",f"the model's graph {graph}",data.graph)
     if tuple(shape)!=tuple(data.image_shape):
         raise refusal("data",f"images {tuple(shape)}",tuple(data.image_shape))
 
 def _asked_about(model, data, n):
     "The runs of a model, and the rows of the images they are asked about"
-    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
+    if not isinstance(data,CausalDataset):
+        raise refusal("data","a CausalDataset",described(data))
     rows = data.test.index[:n]
     if len(rows)<2: raise refusal("data","at least two test images",len(rows))
     if not any(len(y[~y.isnan()].unique())>1 for y in data.labels.T):
@@ -656,7 +702,7 @@ def _asked_about(model, data, n):
 
 # %% ../nbs/12b_evaluate.ipynb #c028
 def gathered(
-    model,              # with `counterfactual(x, do)`, or a folder of answers
+    model:object,       # with `counterfactual(x, do)`, or a folder of answers
     data:CausalDataset, # images, labels and graph
     rows:Tensor,        # which images are asked about, (n,)
     judges:Judges,      # who will look at the answers
@@ -668,11 +714,13 @@ def gathered(
     seed:int,           # of the questions
 ) -> Evidence:
     "Ask all questions, and keep what is answered"
-    if isinstance(model,(str,Path)): return _from_folder(model,data,judges,seed,progress)
+    if isinstance(model,(str,Path)):
+        return _from_folder(model,data,judges,seed,progress)
     asked = questions(data,rows,seed)
     known = [(q,_undone(data,q,rows[:cycles])) for q in asked] if cycles else []
     again = {1:1,10:10} if cycles else {}
-    with tqdm(total=None,unit=" answers",disable=not progress) as bar, warnings.catch_warnings():
+    bar = tqdm(total=None,unit=" answers",disable=not progress)
+    with bar, warnings.catch_warnings():
         warnings.simplefilter("once",append=True)   # of the same warning one is enough
         ask = lambda x: Respondent(model,x,options,batch_size,bar.update)
         first = ask(data.images[rows])
@@ -682,12 +730,14 @@ def gathered(
         back = {}
         for q,(chosen,undo) in known:
             if not len(chosen): continue
-            do = {v: [o[i] for i in chosen] if isinstance(o,list) else o[chosen] for v,o in q.do.items()}
+            do = {v: [o[i] for i in chosen] if isinstance(o,list) else o[chosen]
+                  for v,o in q.do.items()}
             own = data.images[rows[chosen]]
             back[q.name,0] = own,ask(own)(undo)[0]
             for k,x_cf in _cycles(ask,own,do,undo,(1,5)): back[q.name,k] = own,x_cf
     return Evidence(data,answers,again,back,model,judges,seed,options)
 
+# %% ../nbs/12b_evaluate.ipynb #c028b
 def _undone(data, q, rows):
     "The images whose own value is known, and that value"
     i = data.graph.index(q.name)
@@ -698,13 +748,14 @@ def _undone(data, q, rows):
     return chosen,{q.name: [cats[int(k)] for k in values] if cats else values}
 
 def _again(ask, x, wanted):
-    "Nothing done, again and again: after how often → images; nothing where a model refuses that"
+    "Nothing done, again and again: how often → images; none where a model refuses"
     found,x_cf = {},x
     for k in range(1,max(wanted,default=0)+1):
         try: x_cf = ask(x_cf)({})[0]
         except ValueError as e:
             if k>1: raise
-            warnings.warn(f"the model does not answer with nothing done: {e}",stacklevel=4)
+            warnings.warn(f"the model does not answer with nothing done: {e}",
+                          stacklevel=4)
             return {}
         if k in wanted: found[k] = x,x_cf
     return found
@@ -717,9 +768,13 @@ def _cycles(ask, x, do, undo, wanted):
 
 def _from_folder(folder, data, judges, seed, progress):
     "What another program answered"
-    with tqdm(unit=" pictures",disable=not progress) as bar: found = read_answers(folder,data,bar.update)
+    with tqdm(unit=" pictures",disable=not progress) as bar:
+        found = read_answers(folder,data,bar.update)
     again = {1:(a.factual,a.images) for a in found if not a.question.do}
-    if len(again)==len(found): raise refusal("folder","answers to an intervention","only with nothing done")
-    seen = sorted({int(r) for a in found for r in a.question.rows if r not in data.test.index})
-    if seen: raise refusal("folder","answers about test images",f"about {described(seen)}")
+    if len(again)==len(found):
+        raise refusal("folder","answers to an intervention","only with nothing done")
+    seen = sorted({int(r) for a in found
+                   for r in a.question.rows if r not in data.test.index})
+    if seen:
+        raise refusal("folder","answers about test images",f"about {described(seen)}")
     return Evidence(data,[a for a in found if a.question.do],again,{},None,judges,seed)

@@ -24,8 +24,8 @@ from .joints import Registry
 @contextlib.contextmanager
 def atomic(
     path, # file to be written
-):        # the temporary path to write to; it becomes `path` where the block ends without an error
-    "A file that appears whole or not at all; OSError that names it where the disk refuses"
+):        # the temporary path; it becomes `path` if the block ends without an error
+    "A file that appears whole or not at all; OSError if the disk refuses"
     path = Path(path)
     try:
         _sweep(path)
@@ -72,11 +72,12 @@ def write_tensors(
     tensors:dict, # name → tensor
     config:dict,  # anything JSON holds, stored in the header
 ):
-    "Tensors and a configuration as one safetensors file; OSError where the disk refuses, and the old file stays"
+    "Tensors and a configuration as a safetensors file; on an OSError the old one stays"
     from safetensors.torch import save
     text = json.dumps(config,sort_keys=True)
     tensors = {k: v.detach().cpu().contiguous() for k,v in tensors.items()}
-    header = {"config":text,"sha256":_digest(text,tensors),"version":causaldiffae.__version__}
+    header = {"config":text,"sha256":_digest(text,tensors),
+              "version":causaldiffae.__version__}
     data = save(tensors,header)
     with atomic(path) as part: part.write_bytes(data)
 
@@ -89,24 +90,32 @@ def read_tensors(
 def _read(path):
     "Tensors, configuration, and the version that wrote them"
     path = Path(path)
-    if not path.is_file(): raise refusal("path","a model file",f"{str(path)!r}, which does not exist")
+    if not path.is_file():
+        raise refusal("path","a model file",f"{str(path)!r}, which does not exist")
     meta,tensors = _open(path)
     if not {"config","sha256"}<=set(meta):
-        raise refusal("path","a file saved by causaldiffae",f"{str(path)!r}, whose header has no configuration")
+        raise refusal("path","a file saved by causaldiffae",
+                      f"{str(path)!r}, whose header has no configuration")
     try: same = _digest(meta["config"],tensors)==meta["sha256"]
-    except (NotImplementedError,RuntimeError,TypeError): same = False    # a type of number that this torch lacks
-    if not same: raise refusal("path","a file as it was saved",f"{str(path)!r}, which has been altered or damaged")
+    # a type of number that this torch lacks
+    except (NotImplementedError,RuntimeError,TypeError): same = False
+    if not same:
+        raise refusal("path","a file as it was saved",
+                      f"{str(path)!r}, which has been altered or damaged")
     try: config = json.loads(meta["config"])
     except (ValueError,RecursionError) as e:
-        raise refusal("path","a configuration in JSON",f"{str(path)!r} with {e}") from None
+        what = f"{str(path)!r} with {e}"
+        raise refusal("path","a configuration in JSON",what) from None
     return tensors,config,meta.get("version","0.1.0 or older")
 
 def _open(path):
     "Header and tensors of a safetensors file"
     from safetensors import SafetensorError, safe_open
     try:
-        with safe_open(path,"pt") as f: return f.metadata() or {},{k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError,OSError,ValueError,KeyError,AttributeError,TypeError,RuntimeError,MemoryError) as e:
+        with safe_open(path,"pt") as f:
+            return f.metadata() or {},{k: f.get_tensor(k) for k in f.keys()}
+    except (SafetensorError,OSError,ValueError,KeyError,AttributeError,TypeError,
+            RuntimeError,MemoryError) as e:
         what = f"{str(path)!r}, which is truncated or not safetensors ({e})"
         raise refusal("path","a model file",what) from None
 
@@ -123,17 +132,20 @@ class SavedModel(nn.Module):
         kinds[cls.__name__] = cls
 
     def save(self,
-        path,             # a .safetensors file
+        path:str|Path,    # a .safetensors file
         half:bool=False,  # weights in 16 bits: half the size, rounded to three digits
         recipe:dict=None, # how the weights were made, kept in the header
     ):
-        "Weights and configuration in one safetensors file; ValueError for weights that are no numbers"
-        state = {k: v.half() if half and v.dtype==torch.float32 else v for k,v in self.state_dict().items()}
+        "Weights and configuration in one file; ValueError for weights not finite"
+        state = {k: v.half() if half and v.dtype==torch.float32 else v
+                 for k,v in self.state_dict().items()}
         for k,v in state.items():
             if k not in self.unknown_allowed and not v.isfinite().all():
-                raise refusal(k,f"finite weights{' that 16 bits can hold' if half else ''}","some that are not")
+                what = f"finite weights{' that 16 bits can hold' if half else ''}"
+                raise refusal(k,what,"some that are not")
         recipe = recipe or self.recipe
-        write_tensors(path,state,dict(kind=type(self).__name__,**self.config(),**({"recipe":recipe} if recipe else {})))
+        config = dict(kind=type(self).__name__,**self.config())
+        write_tensors(path,state,config|({"recipe":recipe} if recipe else {}))
 
     unknown_allowed:tuple = ()   # buffers in which nan means: not known
     def config(self) -> dict: # anything JSON holds
@@ -149,9 +161,9 @@ class SavedModel(nn.Module):
 
     @classmethod
     def load(cls,
-        path, # a file `save` made
+        path:str|Path, # a file `save` made
     ): # the model
-        "The model in a file, ready to use; ValueError if the file is not such a model, whole and unaltered"
+        "The model in a file; ValueError if that is not such a model, whole, unaltered"
         return load_model(path,None if cls is SavedModel else cls.__name__)
 
     @classmethod
@@ -160,39 +172,47 @@ class SavedModel(nn.Module):
     ): # the model
         "A trained model from the package itself; no network"
         folder = resources.files("causaldiffae")/"weights"
-        with resources.as_file(folder/f"{_shipped(name)}.safetensors") as path: return cls.load(path)
+        with resources.as_file(folder/f"{_shipped(name)}.safetensors") as path:
+            return cls.load(path)
 
 # %% ../nbs/00d_files.ipynb #c014
 def shipped() -> list: # names for `from_pretrained`
     "The models that come with the package"
     folder = resources.files("causaldiffae")/"weights"
     files = [f.name for f in folder.iterdir()] if folder.is_dir() else []
-    return sorted(f.removesuffix(".safetensors") for f in files if f.endswith(".safetensors"))
+    return sorted(f.removesuffix(".safetensors") for f in files
+                  if f.endswith(".safetensors"))
 
 def _shipped(name):
     if name in shipped(): return name
     raise refusal("name",f"one of {shipped()}",described(name))
 
 def load_model(
-    path,          # a file that `save` made
+    path:str|Path, # a file that `save` made
     kind:str=None, # the class it must be; None: whichever it is
 ):                 # the model
-    "The model in a file, whatever its class; ValueError if the file is no such model, whole and unaltered"
+    "The model in a file, of any class; ValueError if there is none, whole, unaltered"
     tensors,config,version = _read(path)
     found = config.get("kind") if isinstance(config,dict) else config
-    if kind is not None and found!=kind: raise refusal("path",f"a saved {kind}",f"{found!r} in {str(path)!r}")
+    if kind is not None and found!=kind:
+        raise refusal("path",f"a saved {kind}",f"{found!r} in {str(path)!r}")
     try: cls = kinds.find(found)
-    except ValueError as e: raise refusal("path","a saved model",f"{str(path)!r} ({e})") from None
-    written = f"{str(path)!r}, written by version {version} of causaldiffae (this is {causaldiffae.__version__})"
+    except ValueError as e:
+        raise refusal("path","a saved model",f"{str(path)!r} ({e})") from None
+    written = (f"{str(path)!r}, written by version {version} of causaldiffae "
+               f"(this is {causaldiffae.__version__})")
     try:
         _plausible(config,tensors)
-        want = cls.from_config(config,"meta").state_dict()   # no memory, whatever it asks for
+        # no memory, whatever it asks for
+        want = cls.from_config(config,"meta").state_dict()
     except Exception as e:
-        raise refusal("path","a configuration that makes a model",f"{written}: {type(e).__name__}: {e}") from None
+        got = f"{written}: {type(e).__name__}: {e}"
+        raise refusal("path","a configuration that makes a model",got) from None
     if {k: v.shape for k,v in want.items()}!={k: v.shape for k,v in tensors.items()}:
         raise refusal("path","weights that fit their configuration",written)
     for k,v in tensors.items():
-        if not v.is_floating_point() or not (k in cls.unknown_allowed or v.isfinite().all()):
+        finite = k in cls.unknown_allowed or v.isfinite().all()
+        if not v.is_floating_point() or not finite:
             raise refusal("path","weights that are all finite numbers",written)
     model = cls.from_config(config)
     model.load_state_dict({k: v.to(want[k].dtype) for k,v in tensors.items()})
@@ -200,13 +220,15 @@ def load_model(
     return _alive(model.eval(),written)
 
 def _plausible(config, tensors):
-    "A graph so large that it costs more than the weights in the file are is none that was saved"
+    "A graph that costs more than the weights in its file is none that was saved"
     names,edges = (config.get("graph",{}).get(k,[]) for k in ("names","edges"))
-    if len(names)*max(1,len(edges)-len(names))>max(10**6,sum(v.numel() for v in tensors.values())):
+    if len(names)*max(1,len(edges)-len(names))>max(10**6,
+        sum(v.numel() for v in tensors.values())):
         raise ValueError(f"a graph of {len(names)} variables and {len(edges)} arrows")
 
 def _alive(model, written):
     "A model that answers with numbers"
     check = getattr(model,"answers",None)
-    if check is not None and not check(): raise refusal("path","a model that answers with finite numbers",written)
+    if check is not None and not check():
+        raise refusal("path","a model that answers with finite numbers",written)
     return model

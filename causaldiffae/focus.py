@@ -34,7 +34,8 @@ def _unexplained(x, columns):
 
 def _to_regress(data, n, parts):
     "Pixels of labelled images around their mean; columns of each variable; (h, w)"
-    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
+    if not isinstance(data,CausalDataset):
+        raise refusal("data","a CausalDataset",described(data))
     y = data.train.labels
     some = (~y.isnan().all(1)).nonzero()[:,0][:check_number("n",n,1,whole=True)]
     x,y = data.train.images[some],y[some].double()
@@ -91,7 +92,7 @@ def label_supports(
     n:int=4000,         # at most so many of them
     parts:int=8,        # how finely numbers are told apart
 ) -> Tensor:            # 1 where it can be seen, (n_vars, h, w), 64 at most
-    "Where an intervention on each variable can be seen; everywhere, if images are too few"
+    "Where an intervention on each variable shows; everywhere, if images are too few"
     x,columns,size = _to_regress(data,n,parts)
     graph = data.graph
     groups = [{graph.index(w) for w in (v,*graph.descendants(v))} for v in graph.names]

@@ -19,28 +19,33 @@ from .check import refusal
 # %% ../nbs/00_graph.ipynb #c006
 _marks = re.compile(r"->|<-|→|←|--|[<>{};,=\"|~*\n\t]|^[-\[]|-$")
 def _name(v, of):
-    "A variable's name, its accents composed; ValueError for what would be read as something else"
-    if not isinstance(v,str) or not v.strip(): raise refusal(of,"non-empty strings as variable names",repr(v))
-    if v!=v.strip() or _marks.search(v): raise refusal(of,"names without arrows, braces or separators",repr(v))
+    "A name, its accents composed; ValueError for what would be read as something else"
+    if not isinstance(v,str) or not v.strip():
+        raise refusal(of,"non-empty strings as variable names",repr(v))
+    if v!=v.strip() or _marks.search(v):
+        raise refusal(of,"names without arrows, braces or separators",repr(v))
     return unicodedata.normalize("NFC",str(v))
 
 def _names(vs, of):
     "A list of names, none twice"
     if not isinstance(vs,(list,tuple)): raise refusal(of,"a list of names",repr(vs))
     names = [_name(v,of) for v in vs]
-    if len(set(names))<len(names): raise refusal(of,"no name twice, without a duplicate",names)
+    if len(set(names))<len(names):
+        raise refusal(of,"no name twice, without a duplicate",names)
     return names
 
 def _check_parents(parents):
     "name -> its parents in declared order, checked"
     if not isinstance(parents,dict) or not parents:
-        raise refusal("parents","a non-empty dict, variable -> list of its parents",repr(parents))
+        raise refusal("parents","a non-empty dict, variable -> list of its parents",
+                      repr(parents))
     names = _names(list(parents),"parents")
     found = {v: _names(ps,f"parents[{v!r}]") for v,ps in zip(names,parents.values())}
     for v,ps in found.items():
         for p in ps:
             if p not in found:
-                raise refusal(f"parents[{v!r}]", f"names among {', '.join(names)}", f"the unknown name {p!r}")
+                raise refusal(f"parents[{v!r}]", f"names among {', '.join(names)}",
+                              f"the unknown name {p!r}")
     return {v: tuple(sorted(ps,key=names.index)) for v,ps in found.items()}
 
 # %% ../nbs/00_graph.ipynb #c007
@@ -51,19 +56,24 @@ def _category_names(v, cs):
     if not isinstance(cs,(list,tuple)): raise refusal(of,what,repr(cs))
     whole = [isinstance(c,(int,np.integer)) and not isinstance(c,bool) for c in cs]
     if any(whole) and all(whole): cs = [str(int(c)) for c in cs]
-    if not all(isinstance(c,str) and c.strip() for c in cs): raise refusal(of,what,repr(cs))
+    if not all(isinstance(c,str) and c.strip() for c in cs):
+        raise refusal(of,what,repr(cs))
     cs = [unicodedata.normalize("NFC",str(c)) for c in cs]
-    if len(cs)<2 or len(set(cs))<len(cs): raise refusal(of,"at least two categories, none of them twice",list(cs))
+    if len(cs)<2 or len(set(cs))<len(cs):
+        raise refusal(of,"at least two categories, none of them twice",list(cs))
     return tuple(cs)
 
 def _categories(categories, names):
     "variable -> tuple of its categories, checked, in graph order"
     if categories is None: return {}
     if not isinstance(categories, dict):
-        raise refusal("categories", "a dict, variable -> list of its categories", repr(categories))
+        raise refusal("categories", "a dict, variable -> list of its categories",
+                      repr(categories))
     found = {_name(v,"categories"): cs for v,cs in categories.items()}
     for v in found:
-        if v not in names: raise refusal("categories",f"names among {', '.join(names)}",f"the unknown name {v!r}")
+        if v not in names:
+            raise refusal("categories",f"names among {', '.join(names)}",
+                          f"the unknown name {v!r}")
     return {v: _category_names(v,found[v]) for v in names if v in found}
 
 # %% ../nbs/00_graph.ipynb #c008
@@ -84,7 +94,8 @@ class Dag:
     def index(self, name:str) -> int:
         "Position of a variable: its label column and its latent block"
         known = isinstance(name,str) and unicodedata.normalize("NFC",name)
-        if known not in self._parents: raise refusal("variable",f"one of {', '.join(self.names)}",repr(name))
+        if known not in self._parents:
+            raise refusal("variable",f"one of {', '.join(self.names)}",repr(name))
         return self.names.index(known)
 
     def _ordered(self, names): return tuple(v for v in self.names if v in names)
@@ -92,10 +103,10 @@ class Dag:
         "Direct causes of a variable, in graph order"
         return self._parents[self.names[self.index(name)]]
     def ancestors(self, name:str) -> tuple:
-        "Everything that can make a variable move, in graph order; not the variable itself"
+        "All that can make a variable move, in graph order; not the variable itself"
         return self._ordered(nx.ancestors(self._nx,self.names[self.index(name)]))
     def descendants(self, name:str) -> tuple:
-        "Everything that can move when a variable does, in graph order; not the variable itself"
+        "All that can move when a variable does, in graph order; not itself"
         return self._ordered(nx.descendants(self._nx,self.names[self.index(name)]))
 
     @property
@@ -108,15 +119,16 @@ class Dag:
         return [(p,v) for v in self.names for p in self._parents[v]]
     @property
     def order(self) -> tuple:
-        "The names, causes before effects; of the possible orders the closest to the declared one"
+        "The names, causes before effects, otherwise as near to the declared order"
         return tuple(nx.lexicographical_topological_sort(self._nx,key=self.names.index))
     @property
     def levels(self) -> tuple:
-        "Indices of variables that can be solved together: each level needs only those before it"
-        return tuple(tuple(sorted(map(self.names.index,l))) for l in nx.topological_generations(self._nx))
+        "Indices of variables to solve together: a level needs only those before it"
+        return tuple(tuple(sorted(map(self.names.index,l)))
+                     for l in nx.topological_generations(self._nx))
     @property
     def adjacency(self) -> Tensor:
-        "Boolean mask `A`, (n, n): `A[i,j]` is true where variable `i` is a cause of variable `j`"
+        "Boolean mask `A`, (n, n): `A[i,j]` is true where `i` is a cause of `j`"
         A = torch.zeros(self.n,self.n,dtype=torch.bool)
         for a,b in self.edges: A[self.index(a),self.index(b)] = True
         return A
@@ -125,102 +137,118 @@ class Dag:
 class CausalGraph(Dag):
     "Named variables and, for each of them, its direct causes: a directed acyclic graph"
     def __init__(self,
-        parents:dict,         # variable -> its parents, `{"light": [], "shadow": ["light"]}`
-        categories:dict=None, # variable -> its categories, `{"digit": ["0","1"]}`; the others are numbers
+        parents:dict, # variable -> its parents, `{"light": [], "shadow": ["light"]}`
+        categories:dict=None, # variable -> its categories; the others are numbers
     ):
         super().__init__(parents)
         self.categories = _categories(categories,self.names)
 
     @classmethod
     def from_edges(cls,
-        edges,                # `"a->b, a->c"`, DOT, a networkx.DiGraph, or pairs `[("a","b"), ("a","c")]`
-        names=(),             # all variables in the order wanted; default: as they appear in `edges`
+        edges:object, # `"a->b, a->c"`, DOT, a networkx.DiGraph, or pairs `[("a","b")]`
+        names:tuple=(), # all variables in the order wanted; default: as in `edges`
         categories:dict=None, # variable -> its categories
     ) -> 'CausalGraph':
-        "The graph with an arrow from cause to effect for every edge; ValueError for what is none"
+        "The graph with an arrow from cause to effect for every edge, or ValueError"
         seen,edges = read_edges(edges)
-        if len(set(edges))<len(edges): raise refusal("edges","no arrow twice, without a duplicate",edges)
-        names = _names(list(names) if not isinstance(names,(str,list,tuple)) else names,"names")
+        if len(set(edges))<len(edges):
+            raise refusal("edges","no arrow twice, without a duplicate",edges)
+        names = _names(list(names) if not isinstance(names,(str,list,tuple)) else names,
+                       "names")
         unknown = [v for v in seen if v not in names]
         if names and unknown:
-            raise refusal("edges", f"names among {', '.join(names)}", f"the unknown name {unknown[0]!r}")
+            raise refusal("edges", f"names among {', '.join(names)}",
+                          f"the unknown name {unknown[0]!r}")
         return cls({v: [a for a,b in edges if b==v] for v in names or seen},categories)
 
     def with_categories(self,
-        categories:dict, # variable -> its categories; in place of all categories there were
+        categories:dict, # variable -> its categories, in place of those there were
     ) -> 'CausalGraph':
         "The same variables and arrows, with other categories"
         return CausalGraph({v: list(ps) for v,ps in self._parents.items()},categories)
 
     def draw(self,
-        do=(),   # intervened variables: one name, several, or a `do` dict as parse_do takes it
-        ax=None, # matplotlib axes to draw into; a new figure when None
+        do:str|tuple|dict=(), # intervened variables: a name, several, or a `do` dict
+        ax:object=None, # matplotlib axes to draw into; a new figure when None
     ):           # the axes
-        "Draw the graph, causes at the left, intervened variables in another colour and cut from their parents"
+        "Draw the graph, causes at the left, intervened variables coloured and cut off"
         return draw_graph(self,do,ax)
 
     def to_dict(self) -> dict:
         "Names, edges and, where there are any, categories as lists, ready for JSON"
         d = dict(names=list(self.names),edges=[list(e) for e in self.edges])
-        return d|({"categories": {v: list(c) for v,c in self.categories.items()}} if self.categories else {})
+        return d|({"categories": {v: list(c) for v,c in self.categories.items()}}
+                  if self.categories else {})
     @classmethod
     def from_dict(cls, d:dict) -> 'CausalGraph':
         "The inverse of `to_dict`"
         return cls.from_edges(d["edges"],d["names"],d.get("categories"))
 
     def __len__(self) -> int: return self.n
-    def __eq__(self, other) -> bool: return isinstance(other,CausalGraph) and self._key==other._key
+    def __eq__(self, other) -> bool:
+        return isinstance(other,CausalGraph) and self._key==other._key
     def __hash__(self) -> int: return hash(self._key)
     @property
     def _key(self): return self.names,tuple(self.edges),tuple(self.categories.items())
     def __repr__(self):
-        cats = f", categories={ {v: list(c) for v,c in self.categories.items()} }" if self.categories else ""
+        cats = {v: list(c) for v,c in self.categories.items()}
+        cats = f", categories={cats}" if cats else ""
         return f"CausalGraph({ {v: list(ps) for v,ps in self._parents.items()} }{cats})"
 
 # %% ../nbs/00_graph.ipynb #c011
 def _read_networkx(edges):
     if not edges.is_directed() or edges.is_multigraph():
         raise refusal("edges","a networkx.DiGraph",type(edges).__name__)
-    return _names(list(edges.nodes),"edges"),[(_name(a,"edges"),_name(b,"edges")) for a,b in edges.edges]
+    names = _names(list(edges.nodes),"edges")
+    return names,[(_name(a,"edges"),_name(b,"edges")) for a,b in edges.edges]
 
 def read_edges(
-    edges,  # as CausalGraph.from_edges takes it
+    edges:object, # as CausalGraph.from_edges takes it
 ) -> tuple: # names in order of appearance, pairs (cause, effect)
     "Arrows out of text, a networkx.DiGraph or pairs; ValueError for anything else"
-    if isinstance(edges,str): return read_dot(edges) if _dot.match(edges) else read_text(edges)
+    if isinstance(edges,str):
+        return read_dot(edges) if _dot.match(edges) else read_text(edges)
     if isinstance(edges,nx.Graph): return _read_networkx(edges)
-    if isinstance(edges,(Mapping,set,frozenset,bytes)) or hasattr(edges,"shape") or not hasattr(edges,"__iter__"):
+    other = isinstance(edges,(Mapping,set,frozenset,bytes)) or hasattr(edges,"shape")
+    if other or not hasattr(edges,"__iter__"):
         what = "a string, a networkx.DiGraph or a list of pairs (cause, effect)"
-        raise refusal("edges",f"{what}; a dict of parents goes to CausalGraph itself",type(edges).__name__)
+        raise refusal("edges",f"{what}; a dict of parents goes to CausalGraph itself",
+                      type(edges).__name__)
     pairs = list(edges)
     for e in pairs:
-        if not isinstance(e,(list,tuple)) or len(e)!=2: raise refusal("edges","pairs (cause, effect)",repr(e))
+        if not isinstance(e,(list,tuple)) or len(e)!=2:
+            raise refusal("edges","pairs (cause, effect)",repr(e))
     pairs = [(_name(a,"edges"),_name(b,"edges")) for a,b in pairs]
     return list(dict.fromkeys(v for e in pairs for v in e)),pairs
-
 
 def read_text(
     text:str, # `"a -> b <- c, d"`, a path or a lone name between separators
 ) -> tuple:   # names in order of appearance, pairs (cause, effect)
     "Arrows out of text; ValueError where not all of it is names, arrows and separators"
     text = re.sub(r"(^|\s)(#|//)[^\n]*","",text)
-    paths = [p for line in re.split(r"[;\n]",_quoted_safe(text)) for p in _parts(line,text)]
+    paths = [p for line in re.split(r"[;\n]",_quoted_safe(text))
+             for p in _parts(line,text)]
     if not paths: raise refusal("edges","text like 'a->b, a->c'",repr(text))
     names,pairs = [],[]
     for path in paths:
         pieces = re.split(r"(->|<-|→|←)",path)
-        vs = [_name(_unquoted(v.strip()),f"edges {text!r}") if v.strip() else _empty(text) for v in pieces[::2]]
+        vs = [_name(_unquoted(v.strip()),f"edges {text!r}") if v.strip()
+              else _empty(text) for v in pieces[::2]]
         names += vs
-        for a,arrow,b in zip(vs,pieces[1::2],vs[1:]): pairs.append((a,b) if arrow in ("->","→") else (b,a))
+        for a,arrow,b in zip(vs,pieces[1::2],vs[1:]):
+            pairs.append((a,b) if arrow in ("->","→") else (b,a))
     names = list(dict.fromkeys(names))
     for v in names:
         clash = [w for w in v.split() if w!=v and w in names and f'"{v}"' not in text]
         if clash:
             raise refusal(
-                "edges", f"a separator, or quotes around names with blanks, in {text!r}", f"{v!r} beside {clash[0]!r}"
+                "edges",
+                f"a separator, or quotes around names with blanks, in {text!r}",
+                f"{v!r} beside {clash[0]!r}"
             )
     return names,pairs
 
+# %% ../nbs/00_graph.ipynb #byhand-11b
 def _empty(text): raise refusal("edges","text like 'a->b, a->c'",repr(text))
 def _parts(line, text):
     "The paths of a line; one comma at its end is forgiven"
@@ -230,7 +258,9 @@ def _parts(line, text):
     return parts if all(p.strip() for p in parts) else _empty(text)
 # private characters stand in for marks between quotes
 _hidden = {c: chr(0xE000+i) for i,c in enumerate(",;->←→<=|~*{}[")}
-def _quoted_safe(text): return re.sub(r'"([^"\n]*)"',lambda m: '"'+"".join(_hidden.get(c,c) for c in m[1])+'"',text)
+def _quoted_safe(text):
+    return re.sub(r'"([^"\n]*)"',
+                  lambda m: '"'+"".join(_hidden.get(c,c) for c in m[1])+'"',text)
 def _unquoted(v):
     "A name without its quotes"
     if not (len(v)>1 and v[0]==v[-1]=='"'): return v
@@ -238,7 +268,8 @@ def _unquoted(v):
     return "".join(back.get(c,c) for c in v[1:-1])
 
 # %% ../nbs/00_graph.ipynb #c012
-_dot = re.compile(r"\s*(strict\s+)?(digraph|graph|dag|pdag|mag)\b\s*(\w+|\"[^\"]*\")?\s*\{")
+_dot = re.compile(r"\s*(strict\s+)?(digraph|graph|dag|pdag|mag)\b"
+                  r"\s*(\w+|\"[^\"]*\")?\s*\{")
 _dot_token = re.compile(r'\s*("(?:[^"\\]|\\.)*"|<->|->|<-|--|[{}\[\];,=]|[\w.]+)')
 
 def read_dot(
@@ -246,15 +277,18 @@ def read_dot(
 ) -> tuple:   # names in order of appearance, pairs (cause, effect)
     "Arrows out of DOT, without subgraphs; ValueError for what is not understood"
     head = _dot.match(text)
-    body = re.sub(r"//[^\n]*|/\*.*?\*/|^\s*#[^\n]*","",text[head.end():],flags=re.S|re.M)
-    if head[2] not in ("digraph","dag"): raise refusal("edges","a directed graph, digraph or dag",f"{head[2]} {{…")
+    body = re.sub(r"//[^\n]*|/\*.*?\*/|^\s*#[^\n]*","",text[head.end():],
+                  flags=re.S|re.M)
+    if head[2] not in ("digraph","dag"):
+        raise refusal("edges","a directed graph, digraph or dag",f"{head[2]} {{…")
     tokens,at = [],0
     while at<len(body.rstrip()):
         m = _dot_token.match(body,at)
         if not m: raise refusal("edges","DOT",f"{body[at:at+20]!r} in {text!r}")
         tokens.append(m[1])
         at = m.end()
-    if not tokens or tokens[-1]!="}" : raise refusal("edges","DOT that ends with }",repr(text))
+    if not tokens or tokens[-1]!="}" :
+        raise refusal("edges","DOT that ends with }",repr(text))
     return _dot_statements(tokens[:-1],text)
 
 def _dot_statements(tokens, text):
@@ -294,18 +328,20 @@ def _dot_group(tokens, text):
     return [first[1:-1].replace('\\"','"') if first[0]=='"' else first]
 
 def _dot_attributes(tokens, text):
-    "What stands between brackets; it says nothing of causes, unless it turns an arrow round"
+    "What is in brackets; it says nothing of causes, unless it turns an arrow round"
     if tokens[:1]!=["["]: return
-    if "]" not in tokens: raise refusal("edges","DOT with its brackets closed",repr(text))
+    if "]" not in tokens:
+        raise refusal("edges","DOT with its brackets closed",repr(text))
     inside = tokens[1:tokens.index("]")]
-    if "dir" in inside: raise refusal("edges","arrows without the attribute dir",repr(text))
+    if "dir" in inside:
+        raise refusal("edges","arrows without the attribute dir",repr(text))
     del tokens[:tokens.index("]")+1]
 
 # %% ../nbs/00_graph.ipynb #c031
 class shift:
     "In `do`: add to what the variable would have been, instead of setting it"
     def __init__(self,
-        by, # raw units; one number, or one per image, (n,)
+        by:float|Tensor, # raw units; one number, or one per image, (n,)
     ): self.by = by
     def __repr__(self): return f"shift({self.by!r})"
 
@@ -313,7 +349,7 @@ class Action(NamedTuple):
     "One checked intervention"
     index:int     # which variable, as in `graph.names`
     kind:str      # "set" or "shift"
-    values:Tensor # raw units, one per image, float64 (n,); the position of a category in its list
+    values:Tensor # raw units or a category's position, one per image, float64 (n,)
 
 # %% ../nbs/00_graph.ipynb #c032
 def _plain(v):
@@ -325,9 +361,12 @@ def _plain(v):
 
 def _position(c, name, categories, n):
     "One category, by its name or, where names are no numbers, by its position"
-    own = all(c==str(k) for k,c in enumerate(categories))            # "0", "1", "2": name and position agree
+    # "0", "1", "2": name and position agree
+    own = all(c==str(k) for k,c in enumerate(categories))
     numbers = not own and any(re.fullmatch(r"[-+]?\d+(\.0*)?",c) for c in categories)
-    if isinstance(c,str): k = categories.index(w) if (w := unicodedata.normalize("NFC",str(c))) in categories else -1
+    if isinstance(c,str):
+        w = unicodedata.normalize("NFC",str(c))
+        k = categories.index(w) if w in categories else -1
     else:
         try: k = -1 if isinstance(c,(bool,np.bool_)) or numbers or c!=int(c) else int(c)
         except (TypeError,ValueError,OverflowError): k = -1
@@ -337,26 +376,35 @@ def _position(c, name, categories, n):
         if numbers
         else f"or its position 0 to {len(categories)-1}"
     )
-    raise refusal(f"do[{name!r}]",f"one of {', '.join(categories)}, {where}, or {n} of them, one per image",repr(c))
+    what = f"one of {', '.join(categories)}, {where}, or {n} of them, one per image"
+    raise refusal(f"do[{name!r}]",what,repr(c))
 
 def _positions(v, name, categories, n):
     "A category, or n of them, as a tensor of positions, float64 (n,)"
     try: v = _plain(v)
-    except TypeError as e: raise refusal(f"do[{name!r}]",f"one of {', '.join(categories)}",e) from None
+    except TypeError as e:
+        raise refusal(f"do[{name!r}]",f"one of {', '.join(categories)}",e) from None
     if hasattr(v,"tolist"): v = v.tolist()
-    if not isinstance(v,(list,tuple)): return torch.full((n,),_position(v,name,categories,n),dtype=torch.float64)
+    if not isinstance(v,(list,tuple)):
+        return torch.full((n,),_position(v,name,categories,n),dtype=torch.float64)
     if len(v) != n:
         raise refusal(
-            f"do[{name!r}]", f"one of {', '.join(categories)}, or {n} of them, one per image", f"{len(v)} of them"
+            f"do[{name!r}]",
+            f"one of {', '.join(categories)}, or {n} of them, one per image",
+            f"{len(v)} of them"
         )
     return torch.tensor([_position(c,name,categories,n) for c in v],dtype=torch.float64)
 
 def _numbers(v, name, n):
     "A number, or n of them, as float64 (n,)"
     of,expected = f"do[{name!r}]",f"a finite number or {n} of them, one per image"
-    try: t = torch.as_tensor(np.asarray(v) if isinstance(v,(float,list,tuple)) else _plain(v))
-    except (TypeError,ValueError,RuntimeError,OverflowError): raise refusal(of,expected,repr(v)) from None
-    if t.dtype==torch.bool or t.is_complex(): raise refusal(of,expected,f"dtype {t.dtype}")
+    try:
+        t = torch.as_tensor(np.asarray(v) if isinstance(v,(float,list,tuple))
+                            else _plain(v))
+    except (TypeError,ValueError,RuntimeError,OverflowError):
+        raise refusal(of,expected,repr(v)) from None
+    if t.dtype==torch.bool or t.is_complex():
+        raise refusal(of,expected,f"dtype {t.dtype}")
     if t.shape not in ((),(n,)): raise refusal(of,expected,f"shape {tuple(t.shape)}")
     exact = t.double()
     if not exact.isfinite().all(): raise refusal(of,expected,repr(v))
@@ -366,13 +414,14 @@ def _numbers(v, name, n):
 
 # %% ../nbs/00_graph.ipynb #c034
 def parse_do(
-    do,                # `{"light": 80.}`, n values, `shift(+10)`, `{"digit": "7"}`; None: nothing
+    do,                # `{"light": 80.}`, n values, `shift(+10)`, `{"digit": "7"}`
     graph:CausalGraph, # whose variables `do` names
     n:int,             # number of images
 ) -> list:             # Actions in graph order
-    "Check what the user asked for and bring it to one value per image; ValueError for what cannot be asked"
+    "What the user asked for, one value per image; ValueError for what cannot be asked"
     if do is None: return []
-    if not isinstance(do,Mapping): raise refusal("do","a dict, variable -> value",type(do).__name__)
+    if not isinstance(do,Mapping):
+        raise refusal("do","a dict, variable -> value",type(do).__name__)
     acts = {}
     for key,v in do.items():
         i,kind = graph.index(key),"shift" if isinstance(v,shift) else "set"
@@ -385,34 +434,41 @@ def parse_do(
                 f"a category to set, one of {', '.join(cs)}",
                 f"{v!r}, and there is nothing to add to a category",
             )
-        values = _positions(v,name,cs,n) if cs else _numbers(v.by if kind=="shift" else v,name,n)
+        if cs: values = _positions(v,name,cs,n)
+        else: values = _numbers(v.by if kind=="shift" else v,name,n)
         acts[i] = Action(i,kind,values)
     return [acts[i] for i in sorted(acts)]
 
 # %% ../nbs/00_graph.ipynb #c039
 def draw_graph(
     graph:CausalGraph, # to draw
-    do=(),             # intervened variables: one name, several, or a `do` dict
-    ax=None,           # matplotlib axes to draw into; a new figure when None
+    do:str|tuple|dict=(), # intervened variables: one name, several, or a `do` dict
+    ax:object=None,    # matplotlib axes to draw into; a new figure when None
 ):                     # the axes
-    "Draw a graph, causes at the left, intervened variables in another colour and cut from their parents"
+    "Draw a graph, causes at the left, intervened variables coloured and cut off"
     import matplotlib.pyplot as plt
-    do = do if isinstance(do,Mapping) else dict.fromkeys([do] if isinstance(do,str) else do or ())
+    if not isinstance(do,Mapping):
+        do = dict.fromkeys([do] if isinstance(do,str) else do or ())
     done = {graph.index(v): w for v,w in do.items()}
     levels,rows = graph.levels,max(map(len,graph.levels))
     if ax is None: ax = plt.subplots(figsize=(2.2*len(levels),0.8*rows+0.2))[1]
     pos = {i: (x,(len(l)-1)/2-k) for x,l in enumerate(levels) for k,i in enumerate(l)}
     def node(i):
-        colours = dict(fc="moccasin",ec="darkorange") if i in done else dict(fc="aliceblue",ec="steelblue")
-        return ax.text(*pos[i],graph.names[i],ha="center",va="center",zorder=2,color="black",
+        colours = ("moccasin","darkorange") if i in done else ("aliceblue","steelblue")
+        fill,line = colours
+        colours = dict(fc=fill,ec=line)
+        return ax.text(*pos[i],graph.names[i],ha="center",va="center",zorder=2,
+                       color="black",
                        bbox=dict(boxstyle="round,pad=0.5",**colours),parse_math=False)
     box = {i: node(i) for i in pos}
     for e in graph.edges:
         a,b = map(graph.index,e)
         cut,far = b in done and not isinstance(done[b],shift),pos[b][0]-pos[a][0]!=1
-        ax.annotate("",pos[b],pos[a],zorder=3,arrowprops=dict(arrowstyle="-|>",shrinkA=0,shrinkB=2,mutation_scale=14,
+        ax.annotate("",pos[b],pos[a],zorder=3,
+            arrowprops=dict(arrowstyle="-|>",shrinkA=0,shrinkB=2,mutation_scale=14,
             color="lightgrey" if cut else "dimgrey",ls=":" if cut else "-",
-            connectionstyle=f"arc3,rad={0.3*far}",patchA=box[a].get_bbox_patch(),patchB=box[b].get_bbox_patch()))
+            connectionstyle=f"arc3,rad={0.3*far}",patchA=box[a].get_bbox_patch(),
+            patchB=box[b].get_bbox_patch()))
     ax.set(xlim=(-0.6,len(levels)-0.4),ylim=(-rows/2,rows/2))
     ax.set_axis_off()
     return ax

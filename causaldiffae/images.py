@@ -32,7 +32,8 @@ def from_uint8(
     x = torch.as_tensor(x)
     if x.ndim==3: x = x[...,None]
     if x.dtype!=torch.uint8 or x.ndim!=4 or not 1<=x.shape[-1]<=4:
-        raise refusal(name,"uint8 images N×H×W or N×H×W×C with C from 1 to 4",described(x))
+        raise refusal(name,"uint8 images N×H×W or N×H×W×C with C from 1 to 4",
+                      described(x))
     return bytes_to_floats(x)
 
 def bytes_to_floats(
@@ -50,7 +51,8 @@ def check_images(
     "Refuse what is not a batch of images in [-1,1], and say why: ValueError"
     try: x = torch.as_tensor(x)
     except (TypeError,ValueError,RuntimeError) as e:
-        raise refusal(name,"a tensor or array of numbers",f"{type(x).__name__} ({e})") from None
+        got = f"{type(x).__name__} ({e})"
+        raise refusal(name,"a tensor or array of numbers",got) from None
     x = _from_bytes(x,name) if x.dtype==torch.uint8 else _from_floats(x,name)
     if shape is not None and tuple(x.shape[1:])!=tuple(shape):
         raise refusal(name,f"images (C, H, W) = {tuple(shape)}",tuple(x.shape[1:]))
@@ -64,16 +66,21 @@ def _from_bytes(x, name):
     return from_uint8(x,name)
 
 def _from_floats(x, name, slack=1e-3):
-    if not x.is_floating_point(): raise refusal(name,"float in [-1,1] or uint8",described(x))
-    if x.ndim!=4 or 0 in x.shape[1:]: raise refusal(name,"images of shape (N, C, H, W)",described(x))
+    if not x.is_floating_point():
+        raise refusal(name,"float in [-1,1] or uint8",described(x))
+    if x.ndim!=4 or 0 in x.shape[1:]:
+        raise refusal(name,"images of shape (N, C, H, W)",described(x))
     if not len(x): raise refusal(name,"at least one image","none")
     lo,hi = (v.item() for v in x.aminmax())   # nan if any pixel is
     if lo!=lo:
         bad = x.isnan().flatten(1).any(1).sum()
         raise refusal(name,"images without nan",f"some in {bad} of {len(x)} images")
-    if lo< -1-slack or hi>1+slack: raise refusal(name,"pixels in [-1,1]",f"{lo:.7g} to {hi:.7g}")
-    if 0<=lo<hi: warnings.warn(f"{name}: all pixels lie from {lo:.3g} to {hi:.3g}, as if in [0,1]; "
-                               f"images are taken in [-1,1], which are {name}*2-1",stacklevel=4)
+    if lo< -1-slack or hi>1+slack:
+        raise refusal(name,"pixels in [-1,1]",f"{lo:.7g} to {hi:.7g}")
+    if 0<=lo<hi:
+        warnings.warn(f"{name}: all pixels lie from {lo:.3g} to {hi:.3g}, "
+                      "as if in [0,1]; "
+                      f"images are taken in [-1,1], which are {name}*2-1",stacklevel=4)
     return x.float().clamp(-1,1) if lo< -1 or hi>1 else x.float()
 
 # %% ../nbs/01_images.ipynb #c010b
@@ -82,7 +89,8 @@ def pixel_error(
     b:Tensor, # others, like `a`
 ) -> Tensor:  # of 255, (N,)
     "Mean absolute difference of each pair of images; ValueError for unlike shapes"
-    if a.shape!=b.shape: raise refusal("b",f"the shape of a, {tuple(a.shape)}",tuple(b.shape))
+    if a.shape!=b.shape:
+        raise refusal("b",f"the shape of a, {tuple(a.shape)}",tuple(b.shape))
     return (a-b).abs().flatten(1).mean(1)*127.5
 
 # %% ../nbs/01_images.ipynb #c012
@@ -95,34 +103,46 @@ def image_grid(
     "A batch as one image, row by row"
     N,C,H,W = x.shape
     nrow = min(nrow,N)
-    out = x.new_full((-(-N//nrow)*nrow,C,H+pad,W+pad),fill)   # pad below and to the right
+    # pad below and to the right
+    out = x.new_full((-(-N//nrow)*nrow,C,H+pad,W+pad),fill)
     out[:N,:,:H,:W] = x
     out = out.unflatten(0,(-1,nrow)).permute(2,0,3,1,4).reshape(C,-1,nrow*(W+pad))
     return out[:,:out.shape[1]-pad,:out.shape[2]-pad]
 
 def side_by_side(
     x:Tensor, # images in [-1,1], (N, C, H, W)
-) -> Tensor:  # themselves for one or three channels; else the channels in a row, (N, 1, H, C·W)
-    "Images of any number of channels as pictures; what four channels are is not guessed"
+) -> Tensor:  # 1 or 3 channels as they are; others in a row, (N, 1, H, C·W)
+    "Images of any number of channels as pictures; what four are is not guessed"
     return x if x.shape[1] in (1,3) else x.permute(0,2,1,3).flatten(2)[:,None]
 
+def _frames(ax, given, h, w):
+    "A thin line around each of `given` images in each row"
+    from matplotlib.patches import Rectangle
+    for k,i in ((k,i) for k,m in enumerate(given) for i in range(m)):
+        ax.add_patch(Rectangle((i*(w+1)-0.5,k*(h+1)-0.5),w,h,fill=False,ec="silver",
+                               lw=0.5,clip_on=False))
+
 def show_images(
-    rows,             # one batch (N, C, H, W) in [-1,1], or a list of them, one per row
-    titles=None,      # a word for each row
-    heads=None,       # a word for each column
+    rows:Tensor|list, # one batch (N, C, H, W) in [-1,1], or a list of them, one per row
+    titles:list=None, # a word for each row
+    heads:list=None,  # a word for each column
     size:float=0.9,   # inches per image
-    ax=None,          # matplotlib axes to draw into; a new figure when None
+    ax:object=None,   # matplotlib axes to draw into; a new figure when None
 ):                    # the axes
     "Draw batches of images as rows of a table"
     import matplotlib.pyplot as plt
     rows = [side_by_side(r) for r in ([rows] if torch.is_tensor(rows) else rows)]
     n,(h,w) = max(map(len,rows)),rows[0].shape[-2:]
     for k,v,m,of in (("titles",titles,len(rows),"rows"),("heads",heads,n,"columns")):
-        if v is not None and len(v)!=m: raise refusal(k,f"a word for each of {m} {of}",len(v))
+        if v is not None and len(v)!=m:
+            raise refusal(k,f"a word for each of {m} {of}",len(v))
+    given = [len(r) for r in rows]
     rows = [torch.cat([r,r.new_ones(n-len(r),*r.shape[1:])]) for r in rows]
-    if ax is None: ax = plt.subplots(figsize=(n*size*max(1,w/h),len(rows)*size*max(1,h/w)))[1]
+    if ax is None:
+        ax = plt.subplots(figsize=(n*size*max(1,w/h),len(rows)*size*max(1,h/w)))[1]
     grid = to_uint8(image_grid(torch.cat(rows),n)[None])[0].squeeze(-1)
     ax.imshow(grid,cmap="gray",vmin=0,vmax=255)
+    _frames(ax,given,h,w)
     at = lambda k,long: [i*(long+1)+long/2 for i in range(k)]
     ax.set_yticks(at(len(rows),h) if titles else [],titles or [])
     ax.set_xticks(at(n,w) if heads else [],heads or [])
@@ -132,7 +152,7 @@ def show_images(
 
 # %% ../nbs/01_images.ipynb #c016
 class StoredImages:
-    "Images kept as bytes, in an array or a memory-mapped file; rows come out as floats in [-1,1]"
+    "Images as bytes, in an array or a memory-mapped file; rows are floats in [-1,1]"
     def __init__(self,
         array, # uint8, N×H×W×C, any number of channels
     ):
@@ -151,12 +171,17 @@ class StoredImages:
     ) -> Tensor: # uint8, n×H×W×C
         "These images as they are stored, to be sent to a device and made floats there"
         if isinstance(rows,tuple):
-            raise IndexError(f"rows: expected a number, slice, list or tensor of rows, got {rows!r}")
-        return torch.as_tensor(np.ascontiguousarray(self.array[rows.numpy() if torch.is_tensor(rows) else rows]))
+            raise IndexError("rows: expected a number, slice, list or tensor of rows, "
+                             f"got {rows!r}")
+        if torch.is_tensor(rows): rows = rows.numpy()
+        return torch.as_tensor(np.ascontiguousarray(self.array[rows]))
     def __getitem__(self,
         rows,    # one number, a slice, a list or a tensor of rows
     ) -> Tensor: # (n, C, H, W) in [-1,1]; (C, H, W) for one number
         "These images, as the tensor of all images would give them"
         taken = self.bytes(rows)
-        return bytes_to_floats(taken) if taken.ndim==4 else bytes_to_floats(taken[None])[0]
-    def __repr__(self): return f"StoredImages({tuple(self.shape)}, {self.array.nbytes/1e6:.1f} MB as bytes)"
+        if taken.ndim==4: return bytes_to_floats(taken)
+        return bytes_to_floats(taken[None])[0]
+    def __repr__(self):
+        size = self.array.nbytes/1e6
+        return f"StoredImages({tuple(self.shape)}, {size:.1f} MB as bytes)"

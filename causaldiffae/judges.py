@@ -23,11 +23,11 @@ from .metrics import kl_gaussians, label_error
 
 # %% ../nbs/11b_judges.ipynb #c005
 class Trunk(nn.Module):
-    "Images of any size as a vector, places included (coordinates as in Liu et al. 2018)"
+    "Images as a vector, places included (coordinates as in Liu et al. 2018)"
     def __init__(self,
         image_shape,     # (C, H, W)
         hidden:int=128,  # length of the vector
-        width:int=32,    # channels of the first layer, at most three times as many in the last
+        width:int=32,    # channels of the first layer; up to three times as many later
     ):
         super().__init__()
         C,H,W = check_shape(image_shape)
@@ -38,8 +38,10 @@ class Trunk(nn.Module):
         sizes = [C+2,*(min(width*2**k,3*width) for k in range(halvings))]
         layers = []
         for k,(a,b) in enumerate(zip(sizes,sizes[1:])):
-            layers += [nn.Conv2d(a,b,3 if k else 5,2,1 if k else 2),nn.GroupNorm(8,b),nn.GELU()]
-        self.maps = nn.Sequential(*layers,nn.Conv2d(b,b,3,1,1),nn.GELU(),nn.AdaptiveAvgPool2d(4))
+            layers += [nn.Conv2d(a,b,3 if k else 5,2,1 if k else 2),
+                       nn.GroupNorm(8,b),nn.GELU()]
+        self.maps = nn.Sequential(*layers,nn.Conv2d(b,b,3,1,1),nn.GELU(),
+                                  nn.AdaptiveAvgPool2d(4))
         self.flat = nn.Sequential(nn.Flatten(),nn.Linear(16*b,hidden),nn.GELU())
     def forward(self,
         x:Tensor, # images in [-1,1], (N, C, H, W)
@@ -83,14 +85,15 @@ class OracleNetwork(SavedModel):
         return {graph.index(v): len(cs) for v,cs in graph.categories.items()}
     def loss(self,
         x:Tensor,       # images in [-1,1], (N, C, H, W)
-        y:Tensor,       # labels, raw units, (N, n_vars); nan: not known, and not learned from
+        y:Tensor,       # labels, raw units, (N, n_vars); nan: not learned from
         generator=None, # of the noise on the images
     ) -> dict:          # scalar "total"
-        "Squared error of numbers in [-1,1], cross entropy of categories, of known labels"
+        "Squared error of numbers in [-1,1], cross entropy of categories, where known"
         noise = torch.randn(x.shape,generator=generator,dtype=torch.float32)
         h = self.trunk(x+0.02*noise.to(x))
         unit = 2*(y-self.lo)/(self.hi-self.lo)-1
-        terms = [self._term(i,head(h),y[:,i],unit[:,i]) for i,head in enumerate(self.heads)]
+        terms = [self._term(i,head(h),y[:,i],unit[:,i])
+                 for i,head in enumerate(self.heads)]
         return dict(total=torch.stack(terms).sum())
     def _term(self, i, out, y, unit):
         known = ~y.isnan()
@@ -107,9 +110,10 @@ class Oracle(OracleNetwork):
         x:Tensor,            # images in [-1,1], (N, C, H, W)
         batch_size:int=256,  # images at a time
     ) -> Tensor:             # (N, 128)
-        "What the oracle knows of images before it names labels, to compare sets of images by"
+        "What the oracle knows before it names labels, to compare sets of images by"
         x = check_images(x,self.image_shape,"x")
-        return torch.cat([self.trunk(b) for b in x.to(self.lo.device).split(batch_size)]).cpu()
+        return torch.cat([self.trunk(b)
+                          for b in x.to(self.lo.device).split(batch_size)]).cpu()
     @torch.no_grad()
     def read(self,
         x:Tensor,            # images in [-1,1], (N, C, H, W)
@@ -123,7 +127,7 @@ class Oracle(OracleNetwork):
         return torch.stack([one(i,head(h)) for i,head in enumerate(self.heads)],1).cpu()
     def floor(self,
         split, # a Split of real images it was not trained on
-    ) -> dict: # variable → mean error, raw units; of a category the share that is misread
+    ) -> dict: # variable → mean error, raw units; share of a category misread
         "Its own error: no answer can be shown to be better than that"
         error = label_error(self.read(split.images),split.labels,tuple(self.columns))
         return dict(zip(self.graph.names,error.nanmean(0).tolist()))
@@ -144,13 +148,16 @@ def train_network(
         net = build().train()
     g = torch.Generator().manual_seed(seed)
     best = torch.optim.AdamW(net.parameters(),lr=2e-3,weight_decay=1e-2)
-    pace = torch.optim.lr_scheduler.OneCycleLR(best,2e-3,total_steps=steps+1,pct_start=0.1)
+    pace = torch.optim.lr_scheduler.OneCycleLR(best,2e-3,total_steps=steps+1,
+                                               pct_start=0.1)
     average = AveragedModel(net,multi_avg_fn=get_ema_multi_avg_fn(0.98))
     rows = data.train.index
-    for _ in tqdm(range(steps),desc=type(net).__name__,unit=" steps",disable=not progress):
+    for _ in tqdm(range(steps),desc=type(net).__name__,unit=" steps",
+                  disable=not progress):
         i = rows[torch.randint(len(rows),(min(64,len(rows)),),generator=g)]
         loss = net.loss(data.images[i],data.labels[i],g)["total"]
-        if not loss.isfinite(): raise FloatingPointError(f"training {type(net).__name__} diverged")
+        if not loss.isfinite():
+            raise FloatingPointError(f"training {type(net).__name__} diverged")
         best.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(),1.)
@@ -166,7 +173,8 @@ def train_oracle(
     progress:bool=False, # show a bar
 ) -> Oracle:
     "An oracle for the variables of a data set; ValueError where no label is known"
-    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
+    if not isinstance(data,CausalDataset):
+        raise refusal("data","a CausalDataset",described(data))
     never = data.train.labels.isnan().all(0)
     if never.all(): raise refusal("data","known labels to train on","none")
     make = lambda: Oracle(data.graph,data.image_shape,data.scale)
@@ -225,7 +233,8 @@ def posteriors(
     batch_size:int=256,  # images at a time
 ) -> tuple:              # mean and log-variance, (N, k) each
     "Posteriors of many images"
-    return tuple(torch.cat(v) for v in zip(*(vae.encode(b) for b in x.split(batch_size))))
+    return tuple(torch.cat(v)
+                 for v in zip(*(vae.encode(b) for b in x.split(batch_size))))
 
 def train_vae(
     data:CausalDataset,  # its training images
@@ -234,7 +243,8 @@ def train_vae(
     progress:bool=False, # show a bar
 ) -> LatentVAE:
     "A variational autoencoder of a data set's images"
-    if not isinstance(data,CausalDataset): raise refusal("data","a CausalDataset",described(data))
+    if not isinstance(data,CausalDataset):
+        raise refusal("data","a CausalDataset",described(data))
     return train_network(lambda: LatentVAE(data.image_shape),data,steps,seed,progress)
 
 # %% ../nbs/11b_judges.ipynb #c020
@@ -245,7 +255,7 @@ class Judges(NamedTuple):
 
 def train_judges(
     data:CausalDataset,  # its training images and their known labels
-    steps:int=1000,      # batches of 64 for the oracle, two thirds of that for the autoencoder
+    steps:int=1000,      # batches of 64 for the oracle; two thirds for the autoencoder
     seed:int=0,          # the same seed, the same judges
     progress:bool=False, # show a bar
 ) -> Judges:

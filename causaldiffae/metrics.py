@@ -17,7 +17,7 @@ from .images import check_images, pixel_error
 
 # %% ../nbs/11_metrics.ipynb #c005
 class Estimate(NamedTuple):
-    "A mean with the interval that holds it, by all that the sample tells, in 95 % of cases"
+    "A mean, and the interval that holds it in 95 % of cases"
     value:float # the mean
     lo:float    # lower end; nan where there is a single number
     hi:float    # upper end
@@ -25,7 +25,8 @@ class Estimate(NamedTuple):
 def _runs(values):
     "Values as float64 (runs, N), without images that are not known in each run"
     v = torch.as_tensor(values).double()
-    if v.ndim not in (1,2): raise refusal("values","shape (N,) or (runs, N)",described(v))
+    if v.ndim not in (1,2):
+        raise refusal("values","shape (N,) or (runs, N)",described(v))
     v = v.reshape(-1,v.shape[-1])
     return v[:,~v.isnan().any(0)]
 
@@ -33,7 +34,8 @@ def _alike(first, second, ndim):
     "Two named tensors in float64; ValueError unless they are of one shape"
     (name,a),(other,b) = ((k,torch.as_tensor(v).double()) for k,v in (first,second))
     if a.ndim!=ndim: raise refusal(name,f"{ndim} dimensions",described(a))
-    if a.shape!=b.shape: raise refusal(other,f"the shape of {name}, {tuple(a.shape)}",tuple(b.shape))
+    if a.shape!=b.shape:
+        raise refusal(other,f"the shape of {name}, {tuple(a.shape)}",tuple(b.shape))
     return a,b
 
 def _resampled(v, seed, draws):
@@ -105,15 +107,16 @@ def inside(
 
 # %% ../nbs/11_metrics.ipynb #c013
 def label_error(
-    y:Tensor,      # labels, raw units, (N, n_vars); positions of categories; nan = not known
+    y:Tensor,      # labels, raw units or positions, (N, n_vars); nan: not known
     true:Tensor,   # what they should be, like `y`
     categories=(), # columns that are categories
-) -> Tensor:       # like `y`: distance in raw units; of a category 1 where it is another
+) -> Tensor:       # like `y`: distance, raw units; 1 where a category is another
     "How far labels are from what they should be, variable by variable"
     y,true = _alike(("y",y),("true",true),2)
     error = (y-true).abs()
     for i in categories:
-        error[:,i] = torch.where(error[:,i].isnan(),error[:,i],(error[:,i]>0.5).double())
+        error[:,i] = torch.where(error[:,i].isnan(),error[:,i],
+                                 (error[:,i]>0.5).double())
     return error
 
 def effectiveness(
@@ -173,7 +176,8 @@ def style_kept(
     stays = (~mask).expand_as(answer)
     def centred(x):
         t = texture(x).double()*stays
-        return (t-t.flatten(1).sum(1).div(stays.flatten(1).sum(1))[:,None,None,None])*stays
+        mean = t.flatten(1).sum(1)/stays.flatten(1).sum(1)
+        return (t-mean[:,None,None,None])*stays
     a,b = centred(answer).flatten(1),centred(true).flatten(1)
     both = (a*b).sum(1)/(a.norm(dim=1)*b.norm(dim=1))
     return torch.where(b.norm(dim=1)>1e-3*b.shape[1]**0.5,both.nan_to_num(0.),math.nan)
@@ -183,10 +187,11 @@ def coverage(
     samples:Tensor,    # several answers to each image, raw units, (S, N)
     true:Tensor,       # the true values, (N,)
     level:float=0.9,   # share of the samples that the interval holds
-) -> Tensor:           # 1 where it holds the truth, 0 elsewhere, float64 (N,); nan: not known
+) -> Tensor:           # 1 where it holds the truth, 0 elsewhere, (N,); nan: not known
     "Whether the central interval of samples holds the truth"
     if samples.shape[1:]!=true.shape:
-        raise refusal("true",f"one value for each image, {tuple(samples.shape[1:])}",tuple(true.shape))
+        raise refusal("true",f"one value for each image, {tuple(samples.shape[1:])}",
+                      tuple(true.shape))
     tail = (1-check_number("level",level,0,1))/2
     ends = torch.tensor([tail,1-tail],dtype=torch.float64)
     lo,hi = samples.double().quantile(ends,dim=0)
@@ -206,12 +211,13 @@ def kl_gaussians(
 
 def cld(
     div:Tensor,      # divergence of each answer from its image, nats, (N,)
-    to_asked:Tensor, # of others that have the value asked for, (N, M); nan: not one of them
+    to_asked:Tensor, # of others that have the value asked for, (N, M); nan: no such
     to_own:Tensor,   # of others that have the image's own value, (N, M)
 ) -> Tensor:         # from 0.69, good, to 1.69, (N,); nan where there are no others
     "Counterfactual latent divergence (Sanchez & Tsaftaris 2022)"
     for name,v in (("to_asked",to_asked),("to_own",to_own)):
-        if v.ndim!=2 or len(v)!=len(div): raise refusal(name,f"shape ({len(div)}, M)",described(v))
+        if v.ndim!=2 or len(v)!=len(div):
+            raise refusal(name,f"shape ({len(div)}, M)",described(v))
     def share(holds, of): return holds.double().sum(1)/(~of.isnan()).double().sum(1)
     nearer = share(to_asked<=div[:,None],to_asked)
     farther = share(to_own>=div[:,None],to_own)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['warn_outside', 'check_guidance', 'Abducted', 'joined', 'set_units', 'CausalCode', 'Reading', 'CausalReader',
-           'CausalAutoencoder', 'CausalLearner', 'CausalSteps', 'CausalSampler', 'encoder_options', 'CausalDiffAE']
+           'CausalAutoencoder', 'CausalTerms', 'CausalLearner', 'CausalDrawing', 'CausalSteps', 'CausalSampler',
+           'encoder_options', 'CausalDiffAE']
 
 # %% ../nbs/06_model.ipynb #c003
 import json
@@ -14,12 +15,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from .check import check_choice, check_number, check_shape, check_tensor, described, refusal
+from .check import check_choice, check_number, check_shape, check_tensor
+from .check import described, refusal
 from .data.core import CausalDataset, LabelScale, _check_labels, label_range
 from .decoder import Decoder, blanked, denoisers, drawn
 from .encoder import CausalEncoder
 from .files import SavedModel
 from .focus import label_maps, label_supports, pixel_weights
+from .style import StyleEncoder
 from .graph import CausalGraph, parse_do
 from .images import check_images
 from .prior import LabelPrior, Units
@@ -29,11 +32,11 @@ from .schedule import NoiseSchedule, schedules
 # %% ../nbs/06_model.ipynb #c006
 def warn_outside(
     graph:CausalGraph, # variables and what follows from them
-    seen:Tensor,       # lowest and highest label of the training, (2, n_vars); nan: unknown
+    seen:Tensor,       # lowest and highest label in training, (2, n_vars); nan: unknown
     y:Tensor,          # labels under the intervention, raw units, (N, n_vars)
     acts:list,         # the intervention, as parse_do gives it
 ):
-    "Warn where a variable that is set, or one that follows from it, leaves the range seen in training"
+    "Warn where a variable that is set, or follows, leaves the range seen in training"
     done = {graph.names[a.index] for a in acts}
     follow = {d for v in done for d in graph.descendants(v)}-done
     for v in graph.names:
@@ -44,23 +47,27 @@ def warn_outside(
         slack = (0.01 if v in done else 0.02)*(hi-lo)
         if lowest<lo-slack or highest>hi+slack:
             how = f"do sets {v}" if v in done else f"{v} follows"
-            warnings.warn(f"{how} to {lowest:.4g} … {highest:.4g}; training saw {lo:.4g} … {hi:.4g}",stacklevel=4)
+            warnings.warn(f"{how} to {lowest:.4g} … {highest:.4g}; training saw "
+                          f"{lo:.4g} … {hi:.4g}",stacklevel=4)
 
 def check_guidance(
     guidance, # ω, or a dict: variable → ω
     graph,    # CausalGraph, whose variables it may name
 ):            # the same, Python's own numbers
-    "The strength of an intervention, from -1,000 to 1,000; ValueError otherwise; a warning unless it is 1"
+    "ω from -1,000 to 1,000, ValueError otherwise; a warning unless it is 1"
     each = guidance if isinstance(guidance,dict) else {"":guidance}
     said = lambda v: f"guidance[{v!r}]" if isinstance(guidance,dict) else "guidance"
     for v in each:
-        if v and v not in graph.names: raise refusal("guidance",f"some of {', '.join(graph.names)}",described(v))
+        if v and v not in graph.names:
+            raise refusal("guidance",f"some of {', '.join(graph.names)}",described(v))
     found = {v: check_number(said(v),w,-1e3,1e3) for v,w in each.items()}
     if off := {v: w for v,w in found.items() if w!=1}:
         word = ", ".join(f"ω={w:g}"+(f" for {v}" if v else "") for v,w in off.items())
-        cost = "what is asked can be read off more clearly, and the images lie farther from the truth"
-        warnings.warn(f"{word} is not what training saw: "
-                      f"{cost if max(off.values())>1 else 'the images follow the variables less'}",stacklevel=4)
+        cost = "the images follow the variables less"
+        if max(off.values())>1:
+            cost = ("what is asked can be read off more clearly, "
+                    "and the images lie farther from the truth")
+        warnings.warn(f"{word} is not what training saw: {cost}",stacklevel=4)
     return found if isinstance(guidance,dict) else found[""]
 
 # %% ../nbs/06_model.ipynb #c008
@@ -70,22 +77,25 @@ class Abducted(NamedTuple):
     z:Tensor    # causal variables as they are, (N, n_vars, d)
     x_T:Tensor  # what `z` does not explain, (N, kept·C, H, W)
     route:Route # the way to x_T, and back
+    style:Tensor=None # r, what no variable says, (N, k); None: the model has none
 
 def joined(
     parts:list,   # Abducted of some images each, by the same route
 ) -> Abducted:    # of all of them
     "What was abducted in batches, as one"
     u,z,x_T = (torch.cat([p[i] for p in parts]) for i in range(3))
-    return Abducted(u,z,x_T,parts[0].route)
+    style = None if parts[0].style is None else torch.cat([p.style for p in parts])
+    return Abducted(u,z,x_T,parts[0].route,style)
 
 def set_units(
     prior:Units,        # whose scale and range are set
     graph:CausalGraph,  # of the model
-    image_shape,        # of the model, (C, H, W)
+    image_shape:tuple,  # of the model, (C, H, W)
     data:CausalDataset, # to train on
 ):
-    """What `fit` does first with a model: check that the data fit, and take over their scale and range
-    unless it was trained before; ValueError where graph or images differ, warnings for what cannot be learned"""
+    """What `fit` does first: check that the data fit, take over their scale and range
+    unless the model was trained before; ValueError where graph or images differ,
+    warnings for what cannot be learned"""
     if data.graph!=graph: raise refusal("data",f"the model's graph {graph}",data.graph)
     if tuple(data.image_shape) != tuple(image_shape):
         raise refusal("data", f"images {tuple(image_shape)}", tuple(data.image_shape))
@@ -94,25 +104,28 @@ def set_units(
         unseen = [c for k,c in enumerate(cs) if not (y[:,graph.index(v)]==k).any()]
         if unseen:
             warnings.warn(
-                f"no image to train on has {v} = {', '.join(unseen)}; the model cannot learn what that is", stacklevel=4
+                f"no image to train on has {v} = {', '.join(unseen)}; the model cannot "
+                f"learn what that is", stacklevel=4
             )
     found = torch.stack(label_range(y,data.n_categories))
     if prior.seen.isnan().all():
         prior.scale = data.scale
         prior.seen.copy_(found)
         return
-    for v,(lo,hi),(a,b) in zip(graph.names,found.T.tolist(),prior.seen.cpu().T.tolist()):
+    before = prior.seen.cpu().T.tolist()
+    for v,(lo,hi),(a,b) in zip(graph.names,found.T.tolist(),before):
         width = b-a or 1.
         if lo<a-width or hi>b+width or hi-lo<0.01*width:
             warnings.warn(
-                f"labels of {v} lie from {lo:.4g} to {hi:.4g}; the model keeps the units of its first training, "
+                f"labels of {v} lie from {lo:.4g} to {hi:.4g}; the model keeps the "
+                f"units of its first training, "
                 f"{a:.4g} … {b:.4g}. Are these the same units?",
                 stacklevel=4,
             )
 
 # %% ../nbs/06_model.ipynb #c010
 class CausalCode(SavedModel):
-    "Image → exogenous noise → causal variables → labels: the half of the model that knows causes"
+    "Image → exogenous noise → causal variables → labels: the half that knows causes"
     graph:CausalGraph      # variables and arrows
     image_shape:tuple      # (C, H, W)
     encoder:CausalEncoder  # image → q(u|x), u → z
@@ -130,33 +143,37 @@ class CausalCode(SavedModel):
     def scale(self, s): self.prior.scale = s
     @property
     def trained(self) -> 'list|None':
-        "Lowest and highest label seen in training, raw units, nan where none was known; None before"
+        "Lowest and highest label in training, raw units, nan: none known; None before"
         return self.prior.trained
     @trained.setter
     def trained(self, v): self.prior.trained = v
 
     def actions(self,
-        do,       # `{"light": 80.}` and the like, raw units; a category by its name
+        do:dict,  # `{"light": 80.}` and the like, raw units; a category by its name
         n:int,    # number of images
     ) -> list:    # of Action, values in the units of `z`; the code of a category
-        "Check `do`, and bring its values to the units of `z`; ValueError for what cannot be asked"
+        "Check `do`, bring it to the units of `z`; ValueError for what cannot be asked"
         return [a._replace(values=self._in_units(a)) for a in parse_do(do,self.graph,n)]
 
     def _in_units(self, a):
-        if a.index in self.prior.categories: return self.prior.code(a.index)[a.values.long().to(self.device)]
+        if a.index in self.prior.categories:
+            return self.prior.code(a.index)[a.values.long().to(self.device)]
         lo,hi = self.prior.lo[a.index],self.prior.hi[a.index]
-        v = (self.prior.to_unit if a.kind=="set" else self.prior.to_step)(a.index,a.values.to(lo))
+        unit = self.prior.to_unit if a.kind=="set" else self.prior.to_step
+        v = unit(a.index,a.values.to(lo))
         if v.abs().max()<1e4: return v
         name,span = self.graph.names[a.index],f"{lo.item():g} … {hi.item():g}"
-        raise refusal(f"do[{name!r}]",f"a value of the size of the labels, {span}","one ten thousand times as large")
+        raise refusal(f"do[{name!r}]",f"a value of the size of the labels, {span}",
+                      "one ten thousand times as large")
 
-    def _latent(self, name, v): return check_tensor(name,v,("N",self.graph.n,self.prior.d))
+    def _latent(self, name, v):
+        return check_tensor(name,v,("N",self.graph.n,self.prior.d))
     @torch.no_grad()
     def solve(self,
         u:Tensor, # exogenous noise, (N, n_vars, d)
-        do=None,  # intervention, raw units
+        do:dict=None, # intervention, raw units
     ) -> Tensor:  # z, like `u`
-        "Action: what `do` names is set, descendants follow in topological order, the rest stays to the bit"
+        "Action: what `do` names is set, descendants follow, the rest stays to the bit"
         return self.encoder.mechanisms(self._latent("u",u),self.actions(do,len(u)))
 
     @torch.no_grad()
@@ -170,14 +187,15 @@ class CausalCode(SavedModel):
 class Reading(NamedTuple):
     "What the encoder reads off images, and how sure it is"
     labels:Tensor # raw units, positions of categories, (N, n_vars)
-    doubt:Tensor  # of a number its standard deviation, raw units; of a category how likely it is another
+    doubt:Tensor  # standard deviation, raw units; how likely a category is another
 
+# %% ../nbs/06_model.ipynb #c012b
 class CausalReader(CausalCode):
     "A causal code that takes what is known of an image, and reads the rest"
     @torch.no_grad()
     def encode(self,
         x:Tensor,    # images in [-1,1], (N, C, H, W)
-        labels=None, # what is known of them, raw units, (N, n_vars); nan: read it
+        labels:Tensor=None, # what is known, raw units, (N, n_vars); nan: read it
         seed:int=0,  # of the chance that chose a category; None: nothing is drawn
     ) -> Tensor:     # u, (N, n_vars, d)
         "Abduction, part 1: the exogenous noise"
@@ -186,25 +204,28 @@ class CausalReader(CausalCode):
         return self._noise(x.to(self.device),known,luck)
 
     def known(self,
-        labels,   # raw units, (N, n_vars), or a table; nan: not known; None: nothing is
+        labels:Tensor, # raw units, (N, n_vars), or a table; nan: not known
         n:int,    # number of images
     ) -> Tensor:  # μ(y), (N, n_vars, d), nan where not known; None
         "Labels brought to the units of `z`; ValueError for labels there cannot be"
         if labels is None: return None
         if hasattr(labels,"reindex") and set(labels.columns)<=set(self.graph.names):
-            labels = labels.reindex(columns=list(self.graph.names))   # no column: not known
+            labels = labels.reindex(columns=list(self.graph.names))
         y = _check_labels(labels,self.graph,n)
         mean = self.prior.mean(y.to(self.prior.lo)).float()
-        for v,size in zip(self.graph.names,mean.nan_to_num().abs().amax((0,2)).tolist()):
+        sizes = mean.nan_to_num().abs().amax((0,2)).tolist()
+        for v,size in zip(self.graph.names,sizes):
+            if size<=1e4: continue
             what = "values of the size of those in training"
-            if size>1e4: raise refusal(f"labels of {v!r}",what,"some ten thousand times as large")
+            raise refusal(f"labels of {v!r}",what,"some ten thousand times as large")
         return mean
 
     def _luck(self, n, seed):
         "Numbers in (0,1) for what an image does not tell: of readings, of choices"
         shape = (2,n,self.graph.n,self.prior.d)
         if seed is None: return torch.full(shape,0.5,device=self.device)
-        g = torch.Generator().manual_seed(check_number("seed",seed,0,2**63-1,whole=True))
+        seed = check_number("seed",seed,0,2**63-1,whole=True)
+        g = torch.Generator().manual_seed(seed)
         return torch.rand(shape,generator=g,dtype=torch.float32).to(self.device)
 
     def _noise(self, x, known, luck, draw=False):
@@ -218,7 +239,7 @@ class CausalReader(CausalCode):
     def read(self,
         x:Tensor,   # images in [-1,1], (N, C, H, W)
     ) -> Reading:   # labels and doubt, each (N, n_vars)
-        "The labels of images as the encoder reads them; doubt as large as training taught it"
+        "Labels as the encoder reads them; doubt as large as training taught it"
         q = self.encoder(check_images(x,self.image_shape,"x").to(self.device))
         half = (self.prior.hi-self.prior.lo)/2
         doubt = (q.logvar/2).exp().mean(-1).double()*half
@@ -230,10 +251,12 @@ class CausalReader(CausalCode):
     def chances(self,
         z:Tensor, # causal variables, (N, n_vars, d)
     ) -> dict:    # variable → how likely each of its categories is, (N, categories)
-        "How likely the causes in `z` make each category of the variables that have causes"
+        "How likely the causes in `z` make each category, of variables with causes"
         f = self.encoder.mechanisms
-        effect,named = f.effect(self._latent("z",z)),((self.graph.names[i],i,k) for i,k in f.chosen.items())
-        return {v: effect[:,i,:k].softmax(-1) for v,i,k in named if self.graph.parents(v)}
+        effect = f.effect(self._latent("z",z))
+        named = ((self.graph.names[i],i,k) for i,k in f.chosen.items())
+        return {v: effect[:,i,:k].softmax(-1)
+                for v,i,k in named if self.graph.parents(v)}
 
 # %% ../nbs/06_model.ipynb #c014
 class CausalAutoencoder(CausalReader):
@@ -241,78 +264,74 @@ class CausalAutoencoder(CausalReader):
     unknown_allowed = ("prior.seen",)   # no label of a variable may have been known
     def __init__(self,
         graph:CausalGraph,     # the variables and what causes what
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         encoder:CausalEncoder, # image → q(u|x), and the mechanisms
         prior:LabelPrior,      # what `z` means
         decoder:Decoder,       # `z` and x_T → image
         gamma:float=1.,        # weight of the two divergences, for each nat
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
         learn:str="labels",    # from what causes and looks are learned: or "reading"
-        focus:float=1.,        # how much more pixels count where labels show; 0: none more
-        hide:float=0.05,       # share of images of which training hides single variables
+        focus:float=1.,        # how much more pixels count where labels show; 0: none
+        hide:float=0.05,       # share of images that train with single variables hidden
+        style:StyleEncoder=None, # image → r; None: all that z does not say is in x_T
     ):
         super().__init__()
         self.learn = check_choice("learn",learn,("labels","reading"))
         self.graph,self.image_shape = graph,check_shape(image_shape)
-        self.gamma,self.start = check_number("gamma",gamma,0),check_number("start",start,0.05,1)
-        self.focus,self.hide = check_number("focus",focus,0,1e6),check_number("hide",hide,0,1)
-        self.encoder,self.prior,self.decoder = encoder,prior,decoder
+        self.gamma = check_number("gamma",gamma,0)
+        self.start = check_number("start",start,0.05,1)
+        self.focus = check_number("focus",focus,0,1e6)
+        self.hide = check_number("hide",hide,0,1)
+        self.encoder,self.prior,self.decoder,self.style = encoder,prior,decoder,style
         sizes = [min(s,64) for s in self.image_shape[1:]]
-        if self.focus: self.register_buffer("support",torch.ones(graph.n,*sizes))   # where each variable can be seen
+        # where each variable can be seen
+        if self.focus: self.register_buffer("support",torch.ones(graph.n,*sizes))
         self.float()   # whatever torch's default type is
 
     def prepare(self,
         data:CausalDataset, # to train on
     ):
-        "Called by `fit` first: take over scale and range of the labels; ValueError where the data do not fit"
+        "Called by `fit` first: take over scale and range of the labels, or ValueError"
         set_units(self.prior,self.graph,self.image_shape,data)
         known = ~data.train.labels.isnan()
         if not known.any(): return
         if self.focus:
-            self.decoder.weight = pixel_weights(label_maps(data),self.focus).to(self.device)
+            weights = pixel_weights(label_maps(data),self.focus)
+            self.decoder.weight = weights.to(self.device)
             self.support.copy_(label_supports(data))
         whole = known.all(1).float().mean().item()
         if self.learn=="reading" and whole<0.05:
-            warnings.warn(f"{_few(whole)} to train on has all its labels, and only such images show the denoiser "
-                          "what the variables look like: do will hardly reach the picture",stacklevel=3)
+            warnings.warn(f"{_few(whole)} to train on has all its labels, and only "
+                          "such images show the denoiser what the variables look like: "
+                          "do will hardly reach the picture",stacklevel=3)
         if self.learn=="labels": self._warn_of_strangers(known)
 
     def _warn_of_strangers(self, known):
-        "Say of which variables hardly an image has the label together with those of all causes"
+        "Warn of variables whose label hardly comes together with those of all causes"
         f = self.encoder.mechanisms
         together = f.family_known(known.to(f.mask.device)).float().mean(0).tolist()
         for v,share in zip(self.graph.names,together):
-            if share<0.05 and self.graph.parents(v) and known[:,self.graph.index(v)].any():
+            if (share<0.05 and self.graph.parents(v)
+                and known[:,self.graph.index(v)].any()):
                 causes = ", ".join(self.graph.parents(v))
-                warnings.warn(f"{_few(share)} to train on has the labels of {v} and of all its causes ({causes}): "
-                              f"how {v} follows is learned from readings, and can be far off",stacklevel=4)
+                warnings.warn(f"{_few(share)} to train on has the labels of {v} and of "
+                              f"all its causes ({causes}): how {v} follows is learned "
+                              "from readings, and can be far off",stacklevel=4)
 
 def _few(share): return "no image" if share==0 else f"only {share:.1%} of the images"
 
-# %% ../nbs/06_model.ipynb #c015
-class CausalLearner(CausalAutoencoder):
-    "A causal autoencoder with its loss"
-    def loss(self,
-        x:Tensor,           # images in [-1,1], (N, C, H, W)
-        y:Tensor,           # labels, raw units, (N, n_vars); nan where missing
-        generator=None,     # of posterior, times, noise and dropped conditions
-        kl_weight:float=1., # multiplies gamma; fit raises it from 0 to 1 if asked for a warm-up
-    ) -> dict:              # scalars "total", "simple", "kl_u", "kl_z"
-        "What training minimises, and its parts; ValueError where `x` and `y` do not fit the model"
-        if not len(check_tensor("x",x,("N",*self.image_shape))): raise refusal("x","at least one image","none")
-        check_tensor("y",y,(len(x),self.graph.n),None)
-        with torch.autocast(x.device.type,enabled=False):   # z must be finer than σ: never in 16 bits
-            q = self.encoder(x)
-            found = (self._from_labels if self.learn=="labels" else self._from_reading)(q,y)
-        z,logvar,hidden,kl_u,kl_z = found
-        z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)
-        if self.learn=="labels" and self.hide: z = blanked(z,self._some(z,generator))
-        simple = self.decoder.loss(x,self._shown(z),hidden,generator)
-        total = simple+kl_weight*self.gamma/x[0].numel()*(kl_u+kl_z)
-        return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z)
+# %% ../nbs/06_model.ipynb #c014b
+class CausalTerms(CausalAutoencoder):
+    "What the loss of a causal autoencoder is made of"
+    def _style(self, x, z, generator):
+        "r of images in training, blurred, and the loss of what z says of it"
+        if self.style is None: return None,{}
+        r,missed = self.style.learn(x,z)
+        noise = drawn(torch.randn,r.shape,x,generator)
+        return r+self.style.width*noise,dict(style=missed)
 
     def _from_reading(self, q, y):
-        "z as the encoder reads it, and hidden where a label is missing (Komanduri et al. 2024)"
+        "z as the encoder reads it, hidden where no label is (Komanduri et al. 2024)"
         kl_u,kl_z = self._kl_u(q.z,q.logvar,q.u),self.prior.kl_z(q.z,q.logvar,y)
         return q.z,q.logvar,y.isnan().any(1),kl_u.mean(),kl_z.mean()
 
@@ -327,29 +346,54 @@ class CausalLearner(CausalAutoencoder):
         return z,logvar,None,kl_u.mean(),kl_z.mean()
 
     def _kl_u(self, z, logvar, u=None, whole=None):
-        "KL of the noise; variables of rows that are not `whole` count little for their mechanisms"
+        "KL of the noise; of rows that are not `whole`, mechanisms learn little"
         f = self.encoder.mechanisms
         if u is not None and f.kind=="additive": return self.prior.kl_u(u,logvar)
         effect,scale = (self._little(v,whole) for v in f.parts(z))
         return self.prior.kl_caused(effect,z,logvar,scale,f.chosen)
-
     def _little(self, v, whole):
         if v is None or whole is None: return v
-        return torch.where(whole,v,v.detach().lerp(v,0.01))   # a hundredth of the gradient
-
+        return torch.where(whole,v,v.detach().lerp(v,0.01))   # 1/100 of the gradient
     def _some(self, z, generator):
         "Of some images about half of the variables, (N, n_vars)"
         chance = drawn(torch.rand,(len(z),1+self.graph.n),z,generator)
         return (chance[:,:1]<self.hide)&(chance[:,1:]<0.5)
 
-    def _shown(self, z):
-        "What the denoiser sees: nothing of a variable of which training knew no label"
-        if self.learn=="reading": return z
-        never = self.prior.seen.isnan().any(0)
-        return blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
+    def _shown(self, z, r=None):
+        "What the denoiser sees: z without variables that had no label, and the style"
+        if self.learn=="labels":
+            never = self.prior.seen.isnan().any(0)
+            z = blanked(z,(never&~never.all()).to(z.device).expand(len(z),-1))
+        # a half: about as wide as labels
+        return z if r is None else torch.cat([z.flatten(1),r/2],1)
+
+# %% ../nbs/06_model.ipynb #c015
+class CausalLearner(CausalTerms):
+    "A causal autoencoder with its loss"
+    def loss(self,
+        x:Tensor,           # images in [-1,1], (N, C, H, W)
+        y:Tensor,           # labels, raw units, (N, n_vars); nan where missing
+        generator:torch.Generator=None, # of times, noise and all that is drawn
+        kl_weight:float=1., # multiplies gamma; fit raises it from 0 to 1 in a warm-up
+    ) -> dict:              # scalars "total", "simple", "kl_u", "kl_z", "style"
+        "What training minimises, and its parts; ValueError where `x`, `y` do not fit"
+        if not len(check_tensor("x",x,("N",*self.image_shape))):
+            raise refusal("x","at least one image","none")
+        check_tensor("y",y,(len(x),self.graph.n),None)
+        # z must be finer than σ: never in 16 bits
+        with torch.autocast(x.device.type,enabled=False):
+            terms = self._from_labels if self.learn=="labels" else self._from_reading
+            z,logvar,hidden,kl_u,kl_z = terms(self.encoder(x),y)
+            r,missed = self._style(x,z.detach(),generator)
+        z = z+(logvar/2).exp()*drawn(torch.randn,z.shape,x,generator)
+        if self.learn=="labels" and self.hide: z = blanked(z,self._some(z,generator))
+        simple = self.decoder.loss(x,self._shown(z,r),hidden,generator)
+        total = simple+kl_weight*self.gamma/x[0].numel()*(kl_u+kl_z)
+        if missed: total = total+0.1*missed["style"]
+        return dict(total=total,simple=simple,kl_u=kl_u,kl_z=kl_z,**missed)
 
     def forward(self, x:Tensor, y:Tensor, generator=None, kl_weight:float=1.) -> dict:
-        "The loss, for what calls a module instead of its methods (DistributedDataParallel, torch.compile)"
+        "The loss, for what calls a module (DistributedDataParallel, torch.compile)"
         return self.loss(x,y,generator,kl_weight)
 
     @torch.no_grad()
@@ -362,32 +406,12 @@ class CausalLearner(CausalAutoencoder):
         return all(v.isfinite().all() for v in (*terms.values(),z,self.prior.labels(z)))
 
 # %% ../nbs/06_model.ipynb #c017
-class CausalSteps(CausalLearner):
-    "A causal autoencoder that answers in steps: abduction, action, prediction (Pearl 2009, section 7.1)"
+class CausalDrawing(CausalLearner):
+    "A causal autoencoder that draws what variables and noise say"
     def _route(self, steps, solver, start):
         route = Route(steps,solver,self.start if start is None else start)
         route.times(self.decoder.schedule)
         return route
-    def _abduct(self, x, route, known, luck, draw=False):
-        u = self._noise(x,known,luck,draw)
-        z = self.encoder.mechanisms(u)
-        return Abducted(u,z,self.decoder.invert(x,self._shown(z),route),route)
-
-    @torch.no_grad()
-    def abduct(self,
-        x:Tensor,           # images in [-1,1], (N, C, H, W)
-        steps:int=None,     # of the way down; the solver's own number if not given
-        solver:str="twin",  # name of a solver
-        start:float=None,   # how far to invert, share of T; the model's own if not given
-        *,
-        labels=None,        # what is known of the images, raw units, (N, n_vars); nan: read it
-        seed:int=0,         # of the chance that chose a category; None: nothing is drawn
-    ) -> Abducted:
-        "Abduction: u by labels and encoder, x_T by inversion given the image's own z"
-        route,x = self._route(steps,solver,start),check_images(x,self.image_shape,"x")
-        known,luck = self.known(labels,len(x)),self._luck(len(x),seed)
-        return self._abduct(x.to(self.device),route,known,luck)
-
     @torch.no_grad()
     def sample(self,
         x_T:Tensor,         # noise, (N, kept·C, H, W)
@@ -396,49 +420,90 @@ class CausalSteps(CausalLearner):
         solver:str="adams", # name of a solver
         guidance:float=1.,  # ω
         start:float=1.,     # the time at which `x_T` stands, share of T
+        style:Tensor=None,  # r, (N, k); 0, what is usual, if not given
     ) -> Tensor:            # images in [-1,1], (N, C, H, W)
         "The image with variables `z` and noise `x_T`; ValueError where they do not fit"
-        return self._draw(x_T,self._latent("z",z),self._route(steps,solver,start),guidance)
+        route,z = self._route(steps,solver,start),self._latent("z",z)
+        if self.style is not None:
+            shape = (len(z),self.style.k)
+            if style is None: style = torch.zeros(shape,device=self.device)
+            check_tensor("style",style,shape)
+        return self._draw(x_T,z,style,route,guidance)
 
-    def _draw(self, x_T, z, route, guidance, acts=(), away=()):
+    def _draw(self, x_T, z, r, route, guidance, acts=()):
         C,H,W = self.image_shape
         shape = (len(z),C*route.kept,H,W)
-        x = self.decoder.draw(check_tensor("x_T",x_T,shape),self._shown(z),route,guidance,away)
-        if not x.isfinite().all(): raise FloatingPointError("the decoder draws pixels that are no numbers")
-        return self._elsewhere(x,x_T[:,:C],acts) if solvers.find(route.solver).image else x
+        x_T = check_tensor("x_T",x_T,shape)
+        omega,away = self._guided(guidance,z,r)
+        x = self.decoder.draw(x_T,self._shown(z,r),route,omega,away)
+        if not x.isfinite().all():
+            raise FloatingPointError("the decoder draws pixels that are no numbers")
+        if not solvers.find(route.solver).image: return x
+        return self._elsewhere(x,x_T[:,:C],acts)
 
     def _omega(self, guidance):
         found = check_guidance(guidance,self.graph)
         if isinstance(found,dict) and not (self.hide and self.learn=="labels"):
-            raise refusal("guidance","one ω, as this model never saw a variable hidden",found)
+            raise refusal("guidance",
+                          "one ω, as this model never saw a variable hidden",found)
         return found
 
-    def _guided(self, guidance, z):
-        "ω for all variables; or, for each that has its own, what is drawn without it, to move away from"
+    def _guided(self, guidance, z, r):
+        "ω for all variables; or z without each that has its own ω, to move away from"
         if not isinstance(guidance,dict): return guidance,()
         one = torch.eye(self.graph.n,dtype=torch.bool,device=z.device)
         hidden = {v: one[self.graph.index(v)].expand(len(z),-1) for v in guidance}
-        return 1.,[(w-1,self._shown(blanked(z,hidden[v]))) for v,w in guidance.items() if w!=1]
+        return 1.,[(w-1,self._shown(blanked(z,hidden[v]),r))
+                   for v,w in guidance.items() if w!=1]
 
     def _elsewhere(self, x, factual, acts):
-        "Where nothing shows of what was set, only a difference that is large is more than the network's error"
+        "Keep the factual where nothing of what was set shows, but for large differences"
         if not (self.focus and acts): return x
         seen = self.support[[a.index for a in acts]].amax(0)[None,None]
         seen = F.interpolate(seen,self.image_shape[1:])>0.5
         return torch.where(seen,x,factual+shrunk(x-factual,8.))
 
+# %% ../nbs/06_model.ipynb #c017b
+class CausalSteps(CausalDrawing):
+    "Answers in steps: abduction, action, prediction (Pearl 2009, section 7.1)"
+    def _abduct(self, x, route, known, luck, draw=False):
+        u = self._noise(x,known,luck,draw)
+        z = self.encoder.mechanisms(u)
+        r = None if self.style is None else self.style(x,z)
+        return Abducted(u,z,self.decoder.invert(x,self._shown(z,r),route),route,r)
+
+    @torch.no_grad()
+    def abduct(self,
+        x:Tensor,           # images in [-1,1], (N, C, H, W)
+        steps:int=None,     # of the way down; the solver's own number if not given
+        solver:str="twin",  # name of a solver
+        start:float=None,   # how far to invert, share of T; the model's own if None
+        *,
+        labels:Tensor=None, # what is known, raw units, (N, n_vars); nan: read it
+        seed:int=0,         # of chance in a category; None: nothing is drawn
+    ) -> Abducted:
+        "Abduction: u by labels and encoder, x_T by inversion given the image's own z"
+        route,x = self._route(steps,solver,start),check_images(x,self.image_shape,"x")
+        known,luck = self.known(labels,len(x)),self._luck(len(x),seed)
+        return self._abduct(x.to(self.device),route,known,luck)
+
     @torch.no_grad()
     def predict(self,
         a:Abducted,        # what `abduct` found
-        do=None,           # intervention, raw units; nothing: the image itself again
-        guidance=1.,       # ω; or an ω for each variable that has one, `{"light": 2.}`
+        do:dict=None,      # intervention, raw units; nothing: the image itself again
+        guidance:float|dict=1., # ω; or an ω for each variable, `{"light": 2.}`
     ) -> Tensor:           # counterfactual images in [-1,1], (N, C, H, W)
         "Prediction: solve with `do`, then draw from the image's own x_T"
         acts = self.actions(do,len(a.u))
         z = self.encoder.mechanisms(a.u,acts)
         warn_outside(self.graph,self.prior.seen,self.prior.labels(z),acts)
-        omega,away = self._guided(self._omega(guidance),z)
-        return self._draw(a.x_T,z,a.route,omega,acts,away)
+        return self._draw(a.x_T,z,a.style,a.route,self._omega(guidance),acts)
+
+    def __repr__(self):
+        n = sum(p.numel() for p in self.parameters())/1e6
+        names = ", ".join(self.graph.names)
+        said = f"images {self.image_shape}, d={self.prior.d}, σ={self.prior.sigma}"
+        return f"{type(self).__name__}({names}; {said}, {n:.2f} M parameters)"
 
 # %% ../nbs/06_model.ipynb #c018
 class CausalSampler(CausalSteps):
@@ -446,34 +511,37 @@ class CausalSampler(CausalSteps):
     @torch.no_grad()
     def counterfactual(self,
         x:Tensor,                  # images in [-1,1], (N, C, H, W)
-        do=None,                   # `{"light": 80.}`, as parse_do takes it; raw units
+        do:dict=None,              # `{"light": 80.}`, as parse_do takes it; raw units
         *,
-        labels=None,               # what is known of them, (N, n_vars); nan: read it
+        labels:Tensor=None,        # what is known of them, (N, n_vars); nan: read it
         samples:int=None,          # answers to each, with what is uncertain drawn
-        steps:int=None,            # of the way down; the solver's own number if not given
+        steps:int=None,            # of the way down; the solver's own number if None
         solver:str="twin",         # name of a solver
-        guidance=1.,               # ω, or an ω for each variable that has one
-        start:float=None,          # how far to invert, share of T; the model's own if not given
+        guidance:float|dict=1.,    # ω, or an ω for each variable that has one
+        start:float=None,          # how far to invert, share of T; or the model's own
         seed:int=0,                # of what is drawn; None: the likeliest
         batch_size:int=256,        # images at a time
         return_latents:bool=False, # also what was abducted, labels before and after
-    ):                             # images like `x`, (samples, N, …) of them; or four things
-        "What these images would have been under `do`; ValueError for what cannot be asked"
+    ):                             # images like `x` or (samples, N, …); or four things
+        "What images would have been under `do`; ValueError for what cannot be asked"
         route = self._route(steps,solver,start)
         guidance = self._omega(guidance)
         x = check_images(x,self.image_shape,"x")
         many = 1 if samples is None else check_number("samples",samples,1,whole=True)
         acts,known,n = self.actions(do,len(x)),self.known(labels,len(x)),len(x)*many
         luck,parts,drawn_,after = self._luck(n,seed),[],[],[]
-        for rows in torch.arange(n).split(check_number("batch_size",batch_size,1,whole=True)):
+        size = check_number("batch_size",batch_size,1,whole=True)
+        for rows in torch.arange(n).split(size):
             own = rows%len(x)                                    # which image
             y = None if known is None else known[own]
             those = [o._replace(values=o.values[own.to(o.values.device)]) for o in acts]
             draw = samples is not None
-            a = self._abduct(x[own].to(self.device),route,y,luck[:,rows],draw)   # abduction
-            z = self.encoder.mechanisms(a.u,those)                               # action
-            omega,away = self._guided(guidance,z)
-            drawn_.append(self._draw(a.x_T,z,route,omega,those,away))            # prediction
+            # abduction
+            a = self._abduct(x[own].to(self.device),route,y,luck[:,rows],draw)
+            # action
+            z = self.encoder.mechanisms(a.u,those)
+            # prediction
+            drawn_.append(self._draw(a.x_T,z,a.style,route,guidance,those))
             parts.append(a if return_latents else a._replace(x_T=a.x_T[:0]))
             after.append(self.prior.labels(z))
         labels,x_cf,a = torch.cat(after),torch.cat(drawn_),joined(parts)
@@ -494,21 +562,22 @@ def encoder_options(
     names = ("widths","patch","convs")
     if not (v is None or isinstance(v,dict)) or set(v or {})-set(names):
         raise refusal("encoder",f"a dict with {', '.join(names)}",described(v))
-    return {k: list(o) if isinstance(o,(tuple,list)) else o for k,o in (v or {}).items()}
+    return {k: list(o) if isinstance(o,(tuple,list)) else o
+            for k,o in (v or {}).items()}
 
 
 # %% ../nbs/06_model.ipynb #c020
 class CausalDiffAE(CausalSampler):
-    "Diffusion autoencoder whose latent code is a structural causal model (Komanduri et al. 2024)"
+    "Diffusion autoencoder with a causal model as its code (Komanduri et al. 2024)"
     def __init__(self,
         graph:CausalGraph,     # the variables and what causes what
-        image_shape,           # (C, H, W)
+        image_shape:tuple,     # (C, H, W)
         *,
         latent_dim:int=4,      # numbers per variable; d is this, or the most categories
-        sigma:float=0.02,      # width of the label prior: the resolution of an intervention
+        sigma:float=0.02,      # width of the label prior: how fine an intervention is
         gamma:float=1.,        # weight of the two divergences, for each nat
         drop:float=0.1,        # probability that the denoiser is shown the null token
-        widths=(32,64,96),     # channels of the denoiser, each at half the resolution
+        widths:tuple=(32,64,96), # channels of the denoiser, each at half the resolution
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
@@ -516,49 +585,53 @@ class CausalDiffAE(CausalSampler):
         encoder:dict=None,     # `widths`, `patch` and `convs` of the causal encoder
         start:float=1.,        # how far abduction inverts, share of T in [0.05, 1]
         net:str="unet",        # name of a denoiser
-        mechanisms:str="scaled", # "additive" noise; "gumbel" for categories; and a scale
+        mechanisms:str="scaled", # "additive"; "gumbel" categories; "scaled" noise, too
         learn:str="labels",    # from what causes and looks are learned: or "reading"
-        focus:float=1.,        # how much more pixels count where labels show; 0: none more
-        hide:float=0.05,       # share of images of which training hides single variables
+        focus:float=1.,        # how much more pixels count where labels show; 0: none
+        hide:float=0.05,       # share of images that train with single variables hidden
+        style:int=8,           # numbers that tell what no variable says; 0: none
         scale:LabelScale=None, # raw units to [-1,1]; [-1,1] itself until fit sets it
     ):
-        if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
+        if not isinstance(graph,CausalGraph):
+            raise refusal("graph","a CausalGraph",described(graph))
         scale = LabelScale([-1.]*graph.n,[1.]*graph.n) if scale is None else scale
         if not isinstance(scale,LabelScale) or len(scale.lo)!=graph.n:
-            raise refusal("scale",f"a LabelScale of {graph.n} variables",described(scale))
+            raise refusal("scale",f"a LabelScale of {graph.n} variables",
+                          described(scale))
         shape,encoder = check_shape(image_shape),encoder_options(encoder)
         categories = {graph.index(v): len(cs) for v,cs in graph.categories.items()}
-        d = max(check_number("latent_dim",latent_dim,1,10_000,whole=True),*categories.values(),1)
+        d = check_number("latent_dim",latent_dim,1,10_000,whole=True)
+        d = max(d,*categories.values(),1)
         prior = LabelPrior(scale,d,sigma,categories)
         times = NoiseSchedule(check_choice("schedule",schedule,schedules),T,prediction)
-        reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,mechanisms=mechanisms,**encoder)
-        unet = denoisers.find(net)(shape,graph.n*d,widths=widths,patch=patch)
-        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),gamma,start,learn,focus,hide)
-        options = dict(latent_dim=latent_dim,sigma=prior.sigma,gamma=self.gamma,drop=self.decoder.drop,
-            widths=list(widths),patch=patch,schedule=schedule,prediction=prediction,T=times.T,
-            encoder=encoder,start=self.start,net=net,mechanisms=mechanisms,learn=self.learn,focus=self.focus,hide=self.hide)
-        self._config = json.loads(json.dumps(options,default=lambda v: v.item()))   # NumPy's numbers as Python's
-
+        reader = CausalEncoder(graph,shape,d,sigma=prior.sigma,
+                               mechanisms=mechanisms,**encoder)
+        style = check_number("style",style,0,10_000,whole=True)
+        unet = denoisers.find(net)(shape,graph.n*d+style,widths=widths,patch=patch)
+        looks = StyleEncoder(shape,graph.n*d,style) if style else None
+        super().__init__(graph,shape,reader,prior,Decoder(unet,times,drop),
+                         gamma,start,learn,focus,hide,looks)
+        options = dict(latent_dim=latent_dim,sigma=prior.sigma,gamma=self.gamma,
+            drop=self.decoder.drop,widths=list(widths),patch=patch,schedule=schedule,
+            prediction=prediction,T=times.T,encoder=encoder,start=self.start,net=net,
+            mechanisms=mechanisms,learn=self.learn,focus=self.focus,hide=self.hide,
+            style=style)
+        self._config = json.loads(json.dumps(options,default=lambda v: v.item()))
     def config(self) -> dict: # JSON-able
         "Everything but weights and buffers"
-        shape = list(self.image_shape)
-        return dict(graph=self.graph.to_dict(),image_shape=shape,options=self._config,gamma_of="sum")
-
+        return dict(graph=self.graph.to_dict(),image_shape=list(self.image_shape),
+                    options=self._config,gamma_of="sum")
     @classmethod
     def from_config(cls,
         config:dict, # what `config()` gave
-        device=None, # where to put the weights; "meta": shapes only
+        device:str|torch.device=None, # where to put the weights; "meta": shapes only
     ) -> 'CausalDiffAE':
         "A new model, untrained"
         # files from before there was a choice
-        options = dict(mechanisms="additive",learn="reading",focus=0.,hide=0.)|config["options"]
-        if config.get("gamma_of")!="sum": options["gamma"] *= math.prod(config["image_shape"])
+        options = dict(mechanisms="additive",learn="reading",focus=0.,hide=0.,style=0)
+        options |= config["options"]
+        if config.get("gamma_of")!="sum":
+            options["gamma"] *= math.prod(config["image_shape"])
         with torch.device(device or "cpu"):
-            return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**options)
-
-    def __repr__(self):
-        n,names = sum(p.numel() for p in self.parameters())/1e6,", ".join(self.graph.names)
-        return (
-            f"CausalDiffAE({names}; images {self.image_shape}, d={self.prior.d}, σ={self.prior.sigma}, {n:.2f} M"
-            " parameters)"
-        )
+            return cls(CausalGraph.from_dict(config["graph"]),
+                       config["image_shape"],**options)

@@ -20,20 +20,21 @@ def kl_normal(
     prior_mean=0.,   # mean of p, broadcastable
     prior_std=1.,    # standard deviation of p
 ) -> Tensor:         # KL(q‖p) for each number, like `mean`
-    "Divergence of one Gaussian from another, elementwise, in nats (Kingma & Welling 2014, appendix B)"
+    "Divergence of two Gaussians, by element, in nats (Kingma & Welling 2014, app. B)"
     r = 2*math.log(prior_std)-logvar
     return 0.5*(((mean-prior_mean)**2+logvar.exp())/prior_std**2 + r - 1)
 
 # %% ../nbs/05_prior.ipynb #c011
 class Units(nn.Module):
-    "A `LabelScale` and the range seen in training, as buffers that travel with the weights"
+    "A `LabelScale` and the range seen in training, buffers that go with the weights"
     def __init__(self,
         scale:LabelScale, # raw label units to [-1,1]
     ):
         super().__init__()
         self.register_buffer("lo",scale.lo.clone())
         self.register_buffer("hi",scale.hi.clone())
-        self.register_buffer("seen",torch.full((2,len(scale.lo)),math.nan,dtype=torch.float64))
+        self.register_buffer("seen",
+                             torch.full((2,len(scale.lo)),math.nan,dtype=torch.float64))
 
     @property
     def scale(self) -> LabelScale:
@@ -41,15 +42,18 @@ class Units(nn.Module):
         return LabelScale(self.lo,self.hi)
     @scale.setter
     def scale(self, s):
-        if s.lo.shape!=self.lo.shape: raise refusal("scale",f"{len(self.lo)} variables",len(s.lo))
+        if s.lo.shape!=self.lo.shape:
+            raise refusal("scale",f"{len(self.lo)} variables",len(s.lo))
         self.lo.copy_(s.lo)
         self.hi.copy_(s.hi)
     @property
     def trained(self) -> 'list|None':
-        "Lowest and highest label seen in training, raw units, nan where none was known; None before"
+        "Lowest and highest label seen in training, raw units; None before"
         return None if self.seen.isnan().all() else self.seen.tolist()
     @trained.setter
-    def trained(self, v): self.seen.copy_(torch.as_tensor(v) if v is not None else torch.full_like(self.seen,math.nan))
+    def trained(self, v):
+        self.seen.copy_(torch.as_tensor(v) if v is not None
+                        else torch.full_like(self.seen,math.nan))
 
     def to_unit(self,
         i:int,     # a variable
@@ -64,7 +68,8 @@ class Units(nn.Module):
     ) -> Tensor:   # float32 (N,)
         "A difference of one variable's labels in the model's units"
         lo,hi = self.lo[i],self.hi[i]
-        if max(lo.abs(),hi.abs())>16*(hi-lo): return (2*by.to(lo)/(hi-lo)).float()   # 0 is too far away
+        # 0 is too far away
+        if max(lo.abs(),hi.abs())>16*(hi-lo): return (2*by.to(lo)/(hi-lo)).float()
         return self.to_unit(i,by)-self.to_unit(i,torch.zeros_like(by))
 
     def _apply(self, fn, recurse=True):
@@ -72,7 +77,8 @@ class Units(nn.Module):
         for k,v in self._buffers.items():
             device = fn(torch.empty(0,device=v.device)).device
             wide = torch.float32 if device.type=="mps" else torch.float64
-            self._buffers[k] = torch.empty_like(v,device=device) if v.is_meta else v.to(device,wide)
+            if v.is_meta: self._buffers[k] = torch.empty_like(v,device=device)
+            else: self._buffers[k] = v.to(device,wide)
         return self
 
 # %% ../nbs/05_prior.ipynb #c013
@@ -81,8 +87,8 @@ class LabelCodes(Units):
     def __init__(self,
         scale:LabelScale,     # raw label units to [-1,1]
         d:int,                # numbers per variable
-        sigma:float=0.02,     # standard deviation, in units of `z`; resolution of an intervention
-        categories:dict=None, # index of a variable -> its number of categories, at most `d`
+        sigma:float=0.02,     # σ, in units of `z`; the resolution of an intervention
+        categories:dict=None, # index of a variable -> how many, at most `d`
     ):
         super().__init__(scale)
         self.d,self.sigma = d,check_number("sigma",sigma,above=0,hi=1)
@@ -93,7 +99,7 @@ class LabelCodes(Units):
     def code(self,
         i:int,     # a variable with categories
     ) -> Tensor:   # (categories, d)
-        "The block of each category: +1 at its place, -1 at those of the others, 0 behind"
+        "The block of each category: +1 at its place, -1 at others, 0 behind"
         return category_codes(self.categories[i],self.d).to(self.lo.device)
 
     def mean(self,
@@ -105,11 +111,12 @@ class LabelCodes(Units):
         mean = mean.clone()
         for i in self.categories:
             known,at = ~y[...,i].isnan(),self._positions(i,y[...,i])
-            mean[...,i,:] = torch.where(known[...,None],self.code(i).to(mean)[at],math.nan)
+            mean[...,i,:] = torch.where(known[...,None],self.code(i).to(mean)[at],
+                                        math.nan)
         return mean
 
     def _positions(self, i, c):
-        "Positions of categories as integers, 0 where missing; checked where that does not make a GPU wait"
+        "Categories as integers, 0 where missing; checked if that makes no GPU wait"
         at,k = c.nan_to_num(),self.categories[i]
         if at.device.type=="cpu" and not ((at>=0)&(at<k)&(at==at.floor())).all():
             span = f"{c[~c.isnan()].min():g} … {c[~c.isnan()].max():g} in column {i}"
@@ -119,7 +126,7 @@ class LabelCodes(Units):
     def labels(self,
         z:Tensor,  # causal variables, (N, n_vars, d)
     ) -> Tensor:   # raw units, positions of categories, float64 (N, n_vars)
-        "The labels for which `z` is most likely: the mean of each block; the category with the nearest code"
+        "The likeliest labels: the mean of a block of `z`; the nearest code's category"
         y = to_raw(z.mean(-1),self.lo,self.hi)
         for i,k in self.categories.items():
             y[...,i] = z[...,i,:k].argmax(-1).to(y)   # all codes are of one length
@@ -145,20 +152,20 @@ class LabelPrior(LabelCodes):
         mean = torch.where(known,self.mean(y),z)
         return (kl_normal(z,logvar,mean,self.sigma)*known).flatten(1).sum(1)
     def _choices(self, nats, chosen, log_p, p):
-        "Of each category the cross-entropy, d times, as often as a number's label counts"
+        "Cross-entropy of each category, times d, as often as a number's label counts"
         nats = nats.clone()
         for i,k in (self.categories if chosen is None else chosen).items():
             nats[:,i] = -((p[:,i,:k]+1)/2*log_p(i,k)).sum(-1,keepdim=True)
         return nats
 
     def kl_caused(self,
-        f:Tensor,      # what the parents contribute, logits of categories, (N, n_vars, d)
+        f:Tensor,      # of the parents, logits of categories, (N, n_vars, d)
         z:Tensor,      # what is known of the variables, like `f`
         logvar:Tensor, # its log-variance, like `f`
         s=None,        # scale of the noise, (N, n_vars, 1); 1 if not given
-        chosen=None,   # categories that are chosen, variable → how many; all if not given
+        chosen=None,   # categories that are chosen, variable → how many; None: all
     ) -> Tensor:       # nats per image, (N,)
-        "KL(q(u) ‖ p(u)) of the noise (z-f)/s, and of the Gumbel noise that chose a category"
+        "KL(q(u) ‖ p(u)) of the noise (z-f)/s, and of the Gumbel noise of a category"
         log_p = lambda i,k: f[:,i,:k].log_softmax(-1)
         u,logvar = (z-f,logvar) if s is None else ((z-f)/s,logvar-2*s.log())
         return self._choices(kl_normal(u,logvar),chosen,log_p,z).flatten(1).sum(1)
@@ -167,9 +174,9 @@ class LabelPrior(LabelCodes):
         z:Tensor,      # mean of q(z|x), (N, n_vars, d); of a category 2p-1
         logvar:Tensor, # its log-variance, like `z`
         y:Tensor,      # labels, raw units, (N, n_vars); nan where missing
-        chosen=None,   # categories that are chosen, variable → how many; all if not given
+        chosen=None,   # categories that are chosen, variable → how many; None: all
     ) -> Tensor:       # nats per image, (N,); a missing label adds nothing
-        "KL(p(z|y) ‖ q(z|x)), p a quarter of σ wide: q's width becomes the error of the reading"
+        "KL(p(z|y) ‖ q(z|x)), p of width σ/4: q's width becomes the error of reading"
         known,sigma = ~y.isnan()[...,None],self.sigma/4
         mean = torch.where(known,self.mean(y),z.detach())
         r = logvar-2*math.log(sigma)

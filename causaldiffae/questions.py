@@ -111,7 +111,8 @@ class Respondent:
         self.model,self.x,self.step = model,x,step
         self.batches = torch.arange(len(x)).split(batch_size)
         self.in_steps = isinstance(model,Abducts)
-        self.speaks = self.in_steps and hasattr(model,"labels") and hasattr(model,"solve")
+        self.speaks = (self.in_steps and hasattr(model,"labels")
+                       and hasattr(model,"solve"))
         self.options = self._sorted(options or {})
         self.kept = []   # what was abducted, batch by batch
 
@@ -202,7 +203,8 @@ def write_questions(
     for q in asked:
         for k,row in enumerate(rows.tolist()):
             value = lambda v: "" if v not in q.do else _cell(q.do[v][k])
-            cells = [f"{q.name or 'nothing'}/{row:05d}.png",*map(value,data.graph.names)]
+            cells = [f"{q.name or 'nothing'}/{row:05d}.png",
+                     *map(value,data.graph.names)]
             lines.append(",".join(cells))
     with atomic(folder/"questions.csv") as part:
         part.write_text("\n".join(lines)+"\n",encoding="utf-8")
@@ -218,7 +220,8 @@ def _table(folder, data, problems):
     "Lines of questions.csv: (line, name of the picture, row, variable → value)"
     graph,path = data.graph,folder/"questions.csv"
     if not path.is_file():
-        raise refusal("folder","questions.csv in it, as write_questions makes it",folder)
+        raise refusal("folder",
+                      "questions.csv in it, as write_questions makes it",folder)
     records = _records(path,problems)
     if not records: raise refusal("folder",f"lines in {path}","none")
     column = _header(records,path.name,["image",*graph.names],problems) or {}
@@ -234,8 +237,10 @@ def _table(folder, data, problems):
             elif not math.isnan(got): do[v] = got
         stem = Path(name).stem
         if stem.isdigit() and int(stem)<len(data): yield line,name,int(stem),do
-        else: problems.append((line,f"{path.name}, line {line} (image): expected a name "
-                                    f"that is a row of the data, 0 to {len(data)-1}, got {name!r}"))
+        else:
+            problems.append((line,f"{path.name}, line {line} (image): expected a name "
+                                    f"that is a row of the data, 0 to {len(data)-1}, "
+                                    f"got {name!r}"))
 
 def read_answers(
     folder,             # with questions.csv and the pictures it names
@@ -252,13 +257,17 @@ def read_answers(
             continue
         groups.setdefault(tuple(do),[]).append((row,list(do.values()),pixels))
         step(1)
-    if problems: raise Problems(f"answers in {folder}",[said for _,said in sorted(problems)])
+    if problems:
+        raise Problems(f"answers in {folder}",[said for _,said in sorted(problems)])
     return [_group(data,names,found) for names,found in groups.items()]
 
 def _group(data, names, found):
     "Pictures for which the same variables were set, as one answer"
     rows = torch.tensor([row for row,_,_ in found])
-    values = torch.tensor([v for _,v,_ in found],dtype=torch.float64).reshape(len(found),-1)
-    do = {v: named(values[:,i],data.graph.categories.get(v)) for i,v in enumerate(names)}
+    values = torch.tensor([v for _,v,_ in found],
+                          dtype=torch.float64).reshape(len(found),-1)
+    do = {v: named(values[:,i],data.graph.categories.get(v))
+          for i,v in enumerate(names)}
     x = torch.stack([torch.tensor(p) for _,_,p in found])
-    return answered(data,Question("+".join(names),do,rows),check_images(x,data.image_shape))
+    return answered(data,Question("+".join(names),do,rows),
+                    check_images(x,data.image_shape))

@@ -16,8 +16,10 @@ from .images import check_images
 def _features(name, f, width=None):
     what = f"finite features of at least two images, (N, {width or 'k'})"
     try: g = torch.as_tensor(f).double()
-    except (TypeError,ValueError,RuntimeError): raise refusal(name,what,described(f)) from None
-    fits = g.ndim==2 and len(g)>1 and g.shape[1] in ((width,) if width else range(1,10**6))
+    except (TypeError,ValueError,RuntimeError):
+        raise refusal(name,what,described(f)) from None
+    wide = (width,) if width else range(1,10**6)
+    fits = g.ndim==2 and len(g)>1 and g.shape[1] in wide
     if fits and g.isfinite().all(): return g
     raise refusal(name,what,described(f))
 
@@ -34,7 +36,7 @@ def frechet_distance(
     f:Tensor, # features of some images, (N, k)
     g:Tensor, # of others, (M, k)
 ) -> float:   # squared units of the features
-    "Fréchet distance of two Gaussians with these means and covariances (Heusel et al. 2017)"
+    "Fréchet distance of Gaussians with such means and covariances (Heusel et al. 2017)"
     f,g = _both(f,g)
     means = ((f.mean(0)-g.mean(0))**2).sum()
     c,d = (torch.cov(o.T).reshape(o.shape[1],-1) for o in (f,g))

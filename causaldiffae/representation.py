@@ -18,24 +18,31 @@ def _array(name, v):
     "A tensor or array as float64 on the CPU"
     v = v.detach().cpu() if hasattr(v,"detach") else v
     try: return np.asarray(v,dtype=np.float64)
-    except (TypeError,ValueError): raise refusal(name,"an array of numbers",type(v).__name__) from None
+    except (TypeError,ValueError):
+        raise refusal(name,"an array of numbers",type(v).__name__) from None
 
 def _inputs(codes, factors, categorical):
-    "Codes as blocks (N, n, d), factors (N, m) of the rows where all are known, categories as a set of columns"
+    "Codes (N, n, d) and factors (N, m) of rows where all are known; categories, a set"
     codes,factors = _array("codes",codes),_array("factors",factors)
     if codes.ndim==2: codes = codes[:,:,None]
     if codes.ndim!=3 or codes.shape[1]<2 or not codes.shape[2]:
-        raise refusal("codes","(N, k) or (N, n_vars, d), at least two codes or blocks",described(codes))
+        raise refusal("codes","(N, k) or (N, n_vars, d), at least two codes or blocks",
+                      described(codes))
     if factors.ndim!=2 or len(factors)!=len(codes) or factors.shape[1]<2:
-        raise refusal("factors",f"({len(codes)}, m), at least two factors",described(factors))
-    if not np.isfinite(codes).all(): raise refusal("codes","finite numbers","nan or infinity")
+        raise refusal("factors",f"({len(codes)}, m), at least two factors",
+                      described(factors))
+    if not np.isfinite(codes).all():
+        raise refusal("codes","finite numbers","nan or infinity")
     m = factors.shape[1]
     categories = {check_number("categorical",c,0,m-1,whole=True) for c in categorical}
     known = ~np.isnan(factors).any(1)
     codes,factors = codes[known],factors[known]
-    if len(factors)<20: raise refusal("factors","at least 20 rows without nan",len(factors))
+    if len(factors)<20:
+        raise refusal("factors","at least 20 rows without nan",len(factors))
     still = [j for j in range(m) if np.ptp(factors[:,j])==0]
-    if still: raise refusal("factors","columns that vary",f"only one value in column {still[0]}")
+    if still:
+        raise refusal("factors","columns that vary",
+                      f"only one value in column {still[0]}")
     return codes,factors,categories
 
 def _standard(x):
@@ -278,7 +285,8 @@ class InfoMEC(NamedTuple):
     "Three scores and what they were computed from"
     modularity: float     # does a code know of one factor only?
     explicitness: float   # can a linear reader get at it?
-    compactness: float    # is a factor known to one code only? nan if fewer than two are on
+    # is a factor known to one code only? nan if fewer than two are on
+    compactness: float
     nmi: np.ndarray       # information per entropy, all codes, (n_vars, m)
 
 def concentration(
@@ -329,7 +337,7 @@ def irs(
     bins:int=20,         # for numbers with more values than this
     quantile:float=0.99, # of distances; 1 is the largest
 ) -> float:              # 0 … 1
-    "Interventional robustness score, each code with its best factor (Suter et al. 2019)"
+    "Interventional robustness score, codes with their best factor (Suter et al. 2019)"
     c,f,categories = _inputs(codes,factors,categorical)
     check_number("quantile",quantile,0,1)
     def distance(rows):                                   # from their mean, (k,)

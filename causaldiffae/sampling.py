@@ -18,7 +18,7 @@ from .schedule import NoiseSchedule
 
 # %% ../nbs/03a_sampling.ipynb #c006
 def seen(
-    denoiser,               # function (x_t, t) → the network's output, t an integer tensor (N,)
+    denoiser,               # function (x_t, t) → the network's output, t integer (N,)
     x:Tensor,               # images at `t`, (N, C, H, W)
     schedule:NoiseSchedule, # what the output means
     t:int,                  # a timestep, -1 the clean image
@@ -28,12 +28,12 @@ def seen(
     return schedule.split(denoiser(x,t.clamp(min=0)),x,t)
 
 def ddim(
-    denoiser,               # function (x_t, t) → the network's output, t an integer tensor (N,)
+    denoiser,               # function (x_t, t) → the network's output, t integer (N,)
     x:Tensor,               # images at the first timestep, (N, C, H, W)
     schedule:NoiseSchedule, # ᾱ, and what the output means
-    timesteps:Tensor,       # the times to visit, -1 the clean image: ascending inverts, descending samples, (steps+1,)
+    timesteps:Tensor,       # to visit, -1 the image: up to invert, down to sample
 ) -> Tensor:                # images at the last timestep, like `x`
-    "Follow the deterministic DDIM map through `timesteps` (Song et al. 2021, eq. 12 with σ=0)"
+    "Follow the deterministic DDIM map (Song et al. 2021, eq. 12 with σ=0)"
     for t,a in zip(timesteps[:-1].tolist(),schedule.at(timesteps[1:])):
         x_0,eps = seen(denoiser,x,schedule,t)
         x = a.sqrt()*x_0+(1-a).sqrt()*eps
@@ -132,11 +132,11 @@ def shrunk(
 
 def twin(
     denoiser,               # function (x_t, t) → the network's output, t integer (N,)
-    x:Tensor,               # images (N, C, H, W); or what the way up keeps, (N, (1+2·steps)C, H, W)
+    x:Tensor,               # images (N, C, H, W); or what the way up keeps
     schedule:NoiseSchedule, # ᾱ, and what the output means
     timesteps:Tensor,       # the times to visit, as for ddim, (steps+1,)
-) -> Tensor:                # image, its way and what the network says of it (N, (1+2·steps)C, H, W); or images
-    """The way of the image itself, and beside it the difference that another denoiser makes
+) -> Tensor:                # image, way, outputs (N, (1+2·steps)C, H, W); or images
+    """The way of the image, and beside it the difference that another denoiser makes
     (after FlowEdit: Kulikov et al. 2025, along the inverted way)"""
     steps,times = len(timesteps)-1,closer(timesteps)
     if timesteps[0]<timesteps[-1]:
@@ -166,7 +166,8 @@ class Solver:
     steps:int = 20   # calls of the network on the way down, where nobody names a number
     image:bool = False # whether the first of them is the factual image
 
-solvers = Registry("solver","causaldiffae.solvers",ddim=Solver(ddim),adams=Solver(adams),
+solvers = Registry("solver","causaldiffae.solvers",ddim=Solver(ddim),
+                   adams=Solver(adams),
                    exact=Solver(exact,2),twin=Solver(twin,1,2,steps=7,image=True))
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ class Route:
 
     def __post_init__(self):
         own = solvers.find(self.solver).steps
-        steps = own if self.steps is None else check_number("steps",self.steps,1,whole=True)
+        if self.steps is None: steps = own
+        else: steps = check_number("steps",self.steps,1,whole=True)
         object.__setattr__(self,"steps",steps)
         object.__setattr__(self,"start",check_number("start",self.start,0.05,1))
     @property
@@ -189,19 +191,21 @@ class Route:
     def times(self,
         schedule:NoiseSchedule, # whose T is meant
     ) -> Tensor:                # ascending integers from -1 (clean), (steps+1,)
-        "The timesteps between the image and `start`; ValueError for more steps than there are times"
+        "The timesteps between the image and `start`; ValueError if there are too few"
         return schedule.timesteps(self.steps,last=round(self.start*schedule.T)-1)
     def up(self,
-        denoiser,               # function (x_t, t) → the network's output
+        denoiser:Callable,      # function (x_t, t) → the network's output
         x:Tensor,               # images in [-1,1], (N, C, H, W)
         schedule:NoiseSchedule, # ᾱ, and what the output means
     ) -> Tensor:                # x_T, (N, kept·C, H, W)
         "From images to noise"
-        return solvers.find(self.solver).follow(denoiser,x,schedule,self.times(schedule))
+        return solvers.find(self.solver).follow(denoiser,x,schedule,
+                                                self.times(schedule))
     def down(self,
-        denoiser,               # function (x_t, t) → the network's output
+        denoiser:Callable,      # function (x_t, t) → the network's output
         x_T:Tensor,             # what `up` found
         schedule:NoiseSchedule, # ᾱ, and what the output means
     ) -> Tensor:                # images, (N, C, H, W)
         "From noise to images"
-        return solvers.find(self.solver).follow(denoiser,x_T,schedule,self.times(schedule).flip(0))
+        return solvers.find(self.solver).follow(denoiser,x_T,schedule,
+                                                self.times(schedule).flip(0))

@@ -16,7 +16,7 @@ def cosine_alpha_bar(
     T:int,          # number of timesteps
     s:float=0.008,  # offset that keeps the first steps from being too small
 ) -> Tensor:        # ᾱ_t for t = 0 … T-1, float64, (T,)
-    "Cosine schedule: the square of a quarter cosine (Nichol & Dhariwal 2021, eq. 17), each β at most 0.999"
+    "A quarter cosine, squared (Nichol & Dhariwal 2021, eq. 17), each β at most 0.999"
     t = torch.arange(T+1, dtype=torch.float64)/T
     f = torch.cos((t+s)/(1+s)*math.pi/2)**2
     return (1-(1-f[1:]/f[:-1]).clamp(max=0.999)).cumprod(0)
@@ -26,7 +26,7 @@ def linear_alpha_bar(
     first:float=1e-4, # β at t=0, for T=1000
     last:float=0.02,  # β at t=T-1, for T=1000
 ) -> Tensor:          # ᾱ_t for t = 0 … T-1, float64, (T,)
-    "Linear schedule of β (Ho et al. 2020, section 4); β is scaled by 1000/T so that any `T` ends at the same noise"
+    "Linear β (Ho et al. 2020, section 4), times 1000/T: any `T` ends at the same noise"
     beta = torch.linspace(first, last, T, dtype=torch.float64)*1000/T
     return (1-beta.clamp(max=0.999)).cumprod(0)
 
@@ -44,7 +44,8 @@ class NoiseSchedule(nn.Module):
         self.kind = check_choice("kind",kind,schedules)
         self.prediction = check_choice("prediction",prediction,("v","eps","x0"))
         self.T = check_number("T",T,2,100_000,whole=True)
-        self.register_buffer("alpha_bar", schedules[kind](self.T).float(), persistent=False)
+        self.register_buffer("alpha_bar", schedules[kind](self.T).float(),
+                             persistent=False)
 
     def at(self,
         t:Tensor, # integer timesteps, -1 (clean) … T-1, (N,)
@@ -58,7 +59,9 @@ class NoiseSchedule(nn.Module):
         eps:Tensor, # standard normal noise, like `x_0`
     ) -> Tensor:    # x_t, like `x_0`
         "Forward process q(x_t | x_0) (Ho et al. 2020, eq. 4)"
-        if eps.shape!=x_0.shape: raise refusal("eps",f"the shape of x_0, {tuple(x_0.shape)}",tuple(eps.shape))
+        if eps.shape!=x_0.shape:
+            raise refusal("eps",f"the shape of x_0, {tuple(x_0.shape)}",
+                          tuple(eps.shape))
         a = self.at(t)
         return a.sqrt()*x_0 + (1-a).sqrt()*eps
 
@@ -78,7 +81,7 @@ class NoiseSchedule(nn.Module):
         x_t:Tensor, # noisy images, like `out`
         t:Tensor,   # integer timesteps, (N,)
     ) -> tuple:     # (x_0, eps) as the network sees them, each like `x_t`
-        "What the output says about the image and about the noise; exact for the exact output"
+        "What the output says of image and noise; exact for the exact output"
         a,b = self.at(t).sqrt(),(1-self.at(t)).sqrt()
         if self.prediction=="v":   return a*x_t-b*out, b*x_t+a*out
         if self.prediction=="eps": return (x_t-b*out)/a, out
@@ -89,9 +92,12 @@ class NoiseSchedule(nn.Module):
         steps:int,       # number of steps, 1 … T
         last:int=None,   # the noisiest timestep; T-1 if not given
     ) -> Tensor:         # ascending integers from -1 (clean) to `last`, (steps+1,)
-        "Respacing: evenly spaced timesteps for a short trajectory; read backwards to sample, forwards to invert"
-        last = check_number("last",self.T-1 if last is None else last,0,self.T-1,whole=True)
+        "Evenly spaced timesteps; read backwards to sample, forwards to invert"
+        last = check_number("last",self.T-1 if last is None else last,0,self.T-1,
+                            whole=True)
         steps = check_number("steps",steps,1,last+1,whole=True)
-        return torch.linspace(-1, last, steps+1, dtype=torch.float64).round().long().to(self.alpha_bar.device)
+        ts = torch.linspace(-1, last, steps+1, dtype=torch.float64)
+        return ts.round().long().to(self.alpha_bar.device)
 
-    def extra_repr(self): return f"{self.kind}, T={self.T}, prediction={self.prediction}"
+    def extra_repr(self):
+        return f"{self.kind}, T={self.T}, prediction={self.prediction}"

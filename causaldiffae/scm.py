@@ -17,7 +17,7 @@ class SCM:
     "A structural causal model: a graph, an equation per variable, and their inverses"
     def __init__(self,
         graph:CausalGraph,  # whose variables the equations define
-        equations:dict,     # variable -> f(u, *parents): its values from its noise, (n,)
+        equations:dict,     # variable -> f(u, *parents): its values, (n,)
         inverses:dict=None, # variable -> g(v, *parents): the noise that makes v of them
     ):
         for name,fs in dict(equations=equations,inverses=inverses or equations).items():
@@ -43,9 +43,11 @@ class SCM:
         labels,  # the variables as they were seen, (n, n_vars)
     ) -> Tensor: # float64, like `labels`
         "The noise that explains what was seen: the inverse of `solve`"
-        if self.inverses is None: raise refusal("scm","inverses of its equations","none")
+        if self.inverses is None:
+            raise refusal("scm","inverses of its equations","none")
         y = dict(zip(self.graph.names,_columns("labels",labels,self.graph).T))
-        def noise(v): return self.inverses[v](y[v],*(y[p] for p in self.graph.parents(v)))
+        def noise(v):
+            return self.inverses[v](y[v],*(y[p] for p in self.graph.parents(v)))
         return torch.stack([noise(v) for v in self.graph.names],1)
 
     def counterfactual(self,
@@ -75,4 +77,5 @@ def _columns(name, v, graph):
     try: t = doubles(v)
     except (TypeError,ValueError,RuntimeError): t = torch.zeros(0)
     if t.ndim==2 and t.shape[1]==graph.n: return t
-    raise refusal(name,f"numbers (n, {graph.n}), for {', '.join(graph.names)}",described(v))
+    raise refusal(name,f"numbers (n, {graph.n}), for {', '.join(graph.names)}",
+                  described(v))

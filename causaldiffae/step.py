@@ -29,7 +29,7 @@ def epoch_rows(
     epoch:int,     # which epoch
     seed:int=0,    # of the run
 ) -> Tensor:       # positions in the split, shuffled
-    "The order of one epoch; rows with a label repeated so that they are at least about half of it"
+    "The order of one epoch; rows with a label repeated up to about half of it"
     known = ~labels.isnan().all(1)
     a,b = known.nonzero()[:,0],(~known).nonzero()[:,0]
     rows = torch.cat([b]+[a]*max(1,round(len(b)/len(a)))) if len(a) else b
@@ -38,7 +38,7 @@ def epoch_rows(
 
 # %% ../nbs/06a_step.ipynb #c009
 class StepSampler(Sampler):
-    "The rows of each batch, step after step without end, for the batches that one process takes"
+    "The rows of each batch that one process takes, step after step without end"
     def __init__(self,
         split,           # a Split
         first:int,       # the step to begin with
@@ -50,7 +50,8 @@ class StepSampler(Sampler):
         self.split,self.first,self.batch_size = split,first,batch_size
         self.parts,self.mine,self.seed = parts,mine,seed
         self.labels = split.labels
-        self.per_epoch = len(epoch_rows(self.labels,0,seed))//(batch_size*parts)   # steps
+        # in steps
+        self.per_epoch = len(epoch_rows(self.labels,0,seed))//(batch_size*parts)
     def __iter__(self):
         epoch = None
         for step in count(self.first):
@@ -62,12 +63,13 @@ class StepSampler(Sampler):
                 yield rows[at:at+self.batch_size].tolist()
 
 class Rows(Dataset):
-    "Images and labels of a data set, by rows, a batch at a time; stored bytes stay bytes"
+    "Images and labels of a data set, a batch of rows at a time; bytes stay bytes"
     def __init__(self, data): self.images,self.labels = data.images,data.labels
     def __len__(self): return len(self.labels)
     def __getitems__(self, rows):
         i = torch.tensor(rows)
-        x = self.images.bytes(i) if isinstance(self.images,StoredImages) else self.images[i]
+        stored = isinstance(self.images,StoredImages)
+        x = self.images.bytes(i) if stored else self.images[i]
         return x,self.labels[i]
 
 def batches(
@@ -78,21 +80,25 @@ def batches(
     "Batches on the device"
     device = torch.device(device)
     wide = torch.float32 if device.type=="mps" else torch.float64
-    loader = DataLoader(Rows(data),batch_sampler=sampler,collate_fn=lambda b: b,pin_memory=device.type=="cuda")
+    loader = DataLoader(Rows(data),batch_sampler=sampler,collate_fn=lambda b: b,
+                        pin_memory=device.type=="cuda")
     for x,y in loader:
         x = x.to(device,non_blocking=True)
-        yield (bytes_to_floats(x) if x.dtype==torch.uint8 else x),y.to(device,wide,non_blocking=True)
+        if x.dtype==torch.uint8: x = bytes_to_floats(x)
+        yield x,y.to(device,wide,non_blocking=True)
 
 # %% ../nbs/06a_step.ipynb #c013
 dtypes = dict(fp32=torch.float32,bf16=torch.bfloat16,fp16=torch.float16)
 
 def _cpu_is_fast_in_bf16():
-    "Whether this processor multiplies numbers of bf16 in hardware (AMX, or AVX-512 with BF16)"
-    asked = [getattr(torch.cpu,f"_is_{k}_supported",None) for k in ("amx_tile","avx512_bf16")]
+    "Whether this processor has instructions for bf16 (AMX, or AVX-512 with BF16)"
+    asked = [getattr(torch.cpu,f"_is_{k}_supported",None)
+             for k in ("amx_tile","avx512_bf16")]
     with contextlib.suppress(Exception):
         if all(asked): return any(bool(f()) for f in asked)
     with contextlib.suppress(OSError):
-        with open("/proc/cpuinfo",encoding="utf-8",errors="replace") as f: flags = f.read()
+        with open("/proc/cpuinfo",encoding="utf-8",errors="replace") as f:
+            flags = f.read()
         return "amx_bf16" in flags or "avx512_bf16" in flags
     return False
 
@@ -100,13 +106,16 @@ def pick_precision(
     precision:str="auto", # "auto", "fp32", "bf16", or on a GPU "fp16"
     device="cpu",         # where the model is
 ) -> str:                 # "fp32", "bf16" or "fp16"
-    "The number format of the training step on this machine; ValueError for one it does not have"
+    "The number format of a training step here; ValueError for one there is not"
     check_choice("precision",precision,("auto",*dtypes))
     kind = torch.device(device).type
     if precision=="fp16" and kind!="cuda":
-        raise refusal("precision",f"'auto', 'fp32' or 'bf16' for a model on {kind!r}","'fp16', which needs 'cuda'")
+        raise refusal("precision",f"'auto', 'fp32' or 'bf16' for a model on {kind!r}",
+                      "'fp16', which needs 'cuda'")
     if precision!="auto": return precision
-    if kind=="cuda": fast = torch.cuda.is_bf16_supported() and torch.cuda.get_device_capability(device)[0]>=8
+    if kind=="cuda":
+        fast = (torch.cuda.is_bf16_supported()
+                and torch.cuda.get_device_capability(device)[0]>=8)
     else: fast = kind=="cpu" and _cpu_is_fast_in_bf16()
     return "bf16" if fast else "fp32"
 
@@ -114,36 +123,46 @@ def pick_precision(
 def check_compiler(
     device="cpu", # where the model is
 ):
-    "ValueError where torch.compile would find no compiler: a C++ compiler for the CPU, triton for a GPU"
+    "ValueError without a compiler for torch.compile: C++ for the CPU, triton for a GPU"
     if torch.device(device).type=="cuda":
-        found,what = importlib.util.find_spec("triton"),"the library triton, which comes with PyTorch for GPUs on Linux"
+        found = importlib.util.find_spec("triton")
+        what = "the library triton, which comes with PyTorch for GPUs on Linux"
     else:
         known = [os.environ["CXX"]] if "CXX" in os.environ else ["g++","clang++","cl"]
-        found,what = any(map(shutil.which,known)),"a C++ compiler (g++, clang++ or cl, or the one in CXX)"
+        found = any(map(shutil.which,known))
+        what = "a C++ compiler (g++, clang++ or cl, or the one in CXX)"
     if not found: raise refusal("compile",what,"none; leave compile=False")
 
 # %% ../nbs/06a_step.ipynb #c019
 class _Loss(nn.Module):
-    "A model's loss as a module to be called, which DistributedDataParallel and torch.compile want"
+    "A model's loss as a module, as DistributedDataParallel and torch.compile want it"
     def __init__(self, model, compile=False):
         super().__init__()
-        self.model,self.call = model,torch.compile(model.loss) if compile else model.loss
-    def forward(self, x, y, generator=None, **kw): return self.call(x,y,generator=generator,**kw)
+        self.model = model
+        self.call = torch.compile(model.loss) if compile else model.loss
+    def forward(self, x, y, generator=None, **kw):
+        return self.call(x,y,generator=generator,**kw)
 
 class Processes:
-    "The processes of this run: one, or those that a launcher started; ImportError where accelerate is missing"
+    "The processes of this run: one, or a launcher's; ImportError without accelerate"
     def __init__(self):
         # device: where its model belongs (None: where it is)
         self.rank,self.n,self.device,self._accelerator = 0,1,None,None
-        if "ACCELERATE_MIXED_PRECISION" not in os.environ and int(os.environ.get("WORLD_SIZE",1))<2: return
+        if ("ACCELERATE_MIXED_PRECISION" not in os.environ
+            and int(os.environ.get("WORLD_SIZE",1))<2):
+            return
         try: from accelerate import Accelerator, DistributedDataParallelKwargs
         except ImportError:
-            raise ImportError("several processes need accelerate: pip install causaldiffae[distributed]") from None
-        cpu = os.environ.get("ACCELERATE_USE_CPU","").lower() in ("1","true","yes") or not torch.cuda.is_available()
+            raise ImportError("several processes need accelerate: pip install "
+                              "causaldiffae[distributed]") from None
+        cpu = (os.environ.get("ACCELERATE_USE_CPU","").lower() in ("1","true","yes")
+               or not torch.cuda.is_available())
         # the null token, in a batch that drops none
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self._accelerator = Accelerator(mixed_precision="no",cpu=cpu,kwargs_handlers=[unused])
-        self.rank,self.n = self._accelerator.process_index,self._accelerator.num_processes
+        self._accelerator = Accelerator(mixed_precision="no",cpu=cpu,
+                                        kwargs_handlers=[unused])
+        self.rank = self._accelerator.process_index
+        self.n = self._accelerator.num_processes
         self.device = self._accelerator.device
     def __repr__(self): return f"Processes(rank {self.rank} of {self.n})"
 
@@ -158,14 +177,15 @@ class Processes:
     def wrap(self,
         loss:nn.Module, # whose gradients are to be averaged
     ) -> nn.Module:
-        "The loss as it is called in training; all processes start with the weights of process 0"
+        "The loss as training calls it; all start with the weights of process 0"
         return loss if self.n==1 else self._accelerator.prepare_model(loss)
     def quiet(self,
         loss:nn.Module, # what `wrap` gave
         last:bool,      # whether this is the last batch of the step
     ):                  # context manager
         "Nothing is sent before the last batch of a step"
-        return contextlib.nullcontext() if self.n==1 or last else self._accelerator.no_sync(loss)
+        if self.n==1 or last: return contextlib.nullcontext()
+        return self._accelerator.no_sync(loss)
     def mean(self,
         numbers:Tensor, # (k,)
     ) -> Tensor:        # like `numbers`
@@ -202,13 +222,13 @@ class Run:
     rates:Any = None           # LambdaLR
     step:int = 0               # steps taken
     spent:float = 0.           # seconds of training
-    history:list = field(default_factory=list)   # a dict for each look at the validation images
+    history:list = field(default_factory=list)   # a dict for each validation
     recent:dict = field(default_factory=dict)    # sums of the terms since the last look
     since:int = 0                                # steps since then
     terms:dict = field(default_factory=dict)     # of the last step
-    bad:Any = None                               # on the device: the first step that was no number, -1 if none
-    stop:int = 0                                 # the signal that asks to end, 0 if none
-    started:float = 0.                           # by the clock, less what was spent before
+    bad:Any = None             # first step that was no number, on the device; -1: none
+    stop:int = 0               # the signal that asks to end, 0 if none
+    started:float = 0.         # by the clock, less what was spent before
 
     @property
     def device(self): return next(self.model.parameters()).device
@@ -222,7 +242,7 @@ class Run:
         return self.spent/(60*self.budget["minutes"])
     @property
     def often(self) -> bool:
-        "Whether this is a step after which to wait for the device: each on a CPU, every tenth elsewhere"
+        "Whether to wait for the device now: each step on a CPU, every tenth elsewhere"
         return self.device.type=="cpu" or self.step%10==0
 
 def learning_rate(
@@ -236,7 +256,7 @@ def learning_rate(
 def average_into(
     run:Run, # whose average it is
 ):           # function for AveragedModel
-    "An exponential moving average whose decay is (1+n)/(10+n) after n updates, until it reaches `ema`"
+    "A moving average of decay (1+n)/(10+n) after n updates, until it reaches `ema`"
     def update(averaged, live, _):
         n = run.step+1
         torch._foreach_lerp_(averaged,live,1-min(run.ema,(1+n)/(10+n)))
@@ -245,7 +265,7 @@ def average_into(
 # %% ../nbs/06a_step.ipynb #c023
 def gradients(
     run:Run, # before its next step
-    parts,   # iterator over the batches of this process, `accumulate` of which make the step
+    parts,   # iterator over the batches of this process, `accumulate` to a step
 ) -> dict:   # means of the loss terms over the step
     "Forward and backward"
     run.opt.zero_grad()
@@ -257,7 +277,8 @@ def gradients(
         key = (run.seed,run.step,0,m) if m else (run.seed,run.step,0)
         g = torch.Generator(run.device).manual_seed(hash(key)&0x7fffffffffffffff)
         with run.procs.quiet(run.loss,m==first+run.accumulate-1):
-            with torch.autocast(kind,dtype=dtype,enabled=dtype!=torch.float32): part = run.loss(x,y,generator=g,**extra)
+            with torch.autocast(kind,dtype=dtype,enabled=dtype!=torch.float32):
+                part = run.loss(x,y,generator=g,**extra)
             run.scaler.scale(part["total"]/run.accumulate).backward()
         for k,v in part.items(): terms[k] = terms.get(k,0)+v.detach()/run.accumulate
     means = run.procs.mean(torch.stack([v.float() for v in terms.values()]))
@@ -270,7 +291,8 @@ def complain(
 ):
     "FloatingPointError that says what, when, and what to do"
     terms = ", ".join(f"{k} {float(v):.3g}" for k,v in run.terms.items())
-    raise FloatingPointError(f"the {what} is {float(value)} at step {int(run.bad)} ({terms}); try a smaller lr")
+    raise FloatingPointError(f"the {what} is {float(value)} at step {int(run.bad)} "
+                             f"({terms}); try a smaller lr")
 
 def update(
     run:Run,    # with gradients
@@ -280,14 +302,18 @@ def update(
     run.terms = terms
     run.scaler.unscale_(run.opt)
     norm = run.procs.clip(list(run.model.parameters()),run.clip)
-    overflow = run.scaler.is_enabled() and run.scaler.get_scale()>1   # in 16 bits: left out, and the scale halved
-    good = terms["total"].isfinite() if overflow else terms["total"].isfinite()&norm.isfinite()
+    # in 16 bits: left out, and the scale halved
+    overflow = run.scaler.is_enabled() and run.scaler.get_scale()>1
+    good = terms["total"].isfinite()
+    if not overflow: good = good&norm.isfinite()
     run.bad = torch.where(good|(run.bad>=0),run.bad,run.step)
     if run.often and run.bad>=0:
-        wrong = [(k,v) for k,v in (("loss",terms["total"]),("gradient",norm)) if not v.isfinite()]
+        wrong = [(k,v) for k,v in (("loss",terms["total"]),("gradient",norm))
+                 if not v.isfinite()]
         complain(run,*(wrong or [("loss",math.nan)])[0])
-    leave_out = not run.often and not run.scaler.is_enabled()   # GradScaler does it, too
-    if leave_out: run.opt.found_inf = (run.bad>=0).float()   # a fused optimiser leaves such a step out by itself
+    # a fused optimiser leaves such a step out by itself, and so does GradScaler
+    leave_out = not run.often and not run.scaler.is_enabled()
+    if leave_out: run.opt.found_inf = (run.bad>=0).float()
     run.scaler.step(run.opt)
     if leave_out: del run.opt.found_inf
     run.scaler.update()
@@ -304,13 +330,14 @@ def tell_time(
     "Seconds spent, the same in all processes: process 0's, looked at every tenth step"
     if run.procs.n>1 and run.step%10 and "minutes" in run.budget: return
     seconds = time.perf_counter()-run.started
-    run.spent = run.procs.gather(seconds)[0] if run.procs.n>1 and "minutes" in run.budget else seconds
+    shared = run.procs.n>1 and "minutes" in run.budget
+    run.spent = run.procs.gather(seconds)[0] if shared else seconds
     if run.procs.n>1 and run.step%10==0: run.stop = max(run.procs.gather(run.stop))
 
 def take_step(
     run:Run, # in which `loss`, `opt`, `averaged`, `rates` and `scaler` are set
     parts,   # iterator over batches, as batches gives them
 ):
-    "One step of training; FloatingPointError where loss or gradient is no number, before it touches the weights"
+    "One step; FloatingPointError, weights untouched, where loss or gradient is nan"
     update(run,gradients(run,parts))
     tell_time(run)

@@ -27,8 +27,9 @@ from causaldiffae.checkpoints import (
     read_checkpoint,
     signals,
 )
-from .step import (Processes, Run, StepSampler, _Loss, average_into, batches, check_compiler, epoch_rows,
-    learning_rate, pick_precision, take_step)
+from .step import Processes, Run, StepSampler, _Loss, average_into
+from .step import batches, check_compiler, epoch_rows, learning_rate
+from .step import pick_precision, take_step
 
 # %% ../nbs/07_training.ipynb #c006
 def check_options(
@@ -38,16 +39,22 @@ def check_options(
 ) -> dict:        # all of them as Python's own numbers
     "ValueError for an option that cannot be, by its name"
     budget = {k: v for k,v in budgets.items() if v is not None}
-    if len(budget)!=1: raise refusal("minutes, epochs, steps","exactly one of them",budget or "none")
-    whole_from = dict(steps=1,batch_size=1,accumulate=1,warmup=0,kl_warmup=0,validations=0,seed=0)
+    if len(budget)!=1:
+        raise refusal("minutes, epochs, steps","exactly one of them",budget or "none")
+    whole_from = dict(steps=1,batch_size=1,accumulate=1,warmup=0,kl_warmup=0,
+                      validations=0,seed=0)
     above_zero = ("minutes","epochs","lr","clip","checkpoint_minutes")
     def number(k, v):
         if k in whole_from: return check_number(k,v,whole_from[k],2**53,whole=True)
-        return check_number(k,v,above=0) if k in above_zero else check_number(k,v,0,0.999999)
+        return (check_number(k,v,above=0)
+                if k in above_zero else check_number(k,v,0,0.999999))
     options = {k: number(k,v) for k,v in given.items()}
     options["budget"] = {k: number(k,v) for k,v in budget.items()}
-    if options["kl_warmup"] and "kl_weight" not in inspect.signature(model.loss).parameters:
-        raise refusal("kl_warmup",f"0 for {type(model).__name__}, whose loss has no divergences",given["kl_warmup"])
+    if (options["kl_warmup"]
+        and "kl_weight" not in inspect.signature(model.loss).parameters):
+        raise refusal("kl_warmup",
+                      f"0 for {type(model).__name__}, whose loss has no divergences",
+                      given["kl_warmup"])
     if len(data.train)<1: raise refusal("data","at least one training image","none")
     return options
 
@@ -61,7 +68,8 @@ def _same_everywhere(procs, what):
     "ValueError where processes differ"
     everywhere = procs.gather(what)
     for k,v in everywhere[0].items():
-        if any(e[k]!=v for e in everywhere): raise refusal(k,"the same in all processes",[e[k] for e in everywhere])
+        if any(e[k]!=v for e in everywhere):
+            raise refusal(k,"the same in all processes",[e[k] for e in everywhere])
 
 def begin(
     model, data, options:dict, precision, compile, checkpoint, resume, # as for fit
@@ -74,32 +82,26 @@ def begin(
     if found and precision=="auto": precision = state["same"]["precision"]
     precision = procs.gather(pick_precision(precision,device))[0]
     if compile: check_compiler(device)
-    parts_n,n_rows = o["accumulate"]*procs.n,len(epoch_rows(data.train.labels,0,o["seed"]))
-    if parts_n>n_rows: raise refusal("accumulate × processes",f"at most {n_rows}, the rows of an epoch",parts_n)
+    parts_n = o["accumulate"]*procs.n
+    n_rows = len(epoch_rows(data.train.labels,0,o["seed"]))
+    if parts_n>n_rows:
+        raise refusal("accumulate × processes",
+                      f"at most {n_rows}, the rows of an epoch",parts_n)
     if hasattr(model,"prepare"): model.prepare(data)
     batch_size = min(o["batch_size"],n_rows//parts_n)
     kind,amount = _in_steps(o["budget"],n_rows//(batch_size*parts_n))
-    same = {k: o[k] for k in ("seed","lr","ema","warmup","clip","kl_warmup","validations")}
-    same |= {"batch_size":batch_size,"accumulate × processes":parts_n,"budget":[kind,amount],"precision":precision}
-    same |= {f"data's {k}": v for k,v in data_digests(data.train).items()}|model_identity(model)
+    same = {k: o[k]
+            for k in ("seed","lr","ema","warmup","clip","kl_warmup","validations")}
+    same |= {"batch_size":batch_size,"accumulate × processes":parts_n,
+             "budget":[kind,amount],"precision":precision}
+    same |= {f"data's {k}": v for k,v in data_digests(data.train).items()}
+    same |= model_identity(model)
     _same_everywhere(procs,dict(same,checkpoint=found))
     if found: check_same(state["same"],same)
     model.to(device).train()
-    run = Run(
-        model,
-        data,
-        procs,
-        None,
-        torch.optim.Adam(model.parameters(), lr=o["lr"], fused=True),
-        None,
-        precision,
-        {kind: amount},
-        seed=o["seed"],
-        accumulate=o["accumulate"],
-        clip=o["clip"],
-        ema=o["ema"],
-        kl_warmup=o["kl_warmup"],
-    )
+    adam = torch.optim.Adam(model.parameters(),lr=o["lr"],fused=True)
+    how = {k: o[k] for k in ("seed","accumulate","clip","ema","kl_warmup")}
+    run = Run(model,data,procs,None,adam,None,precision,{kind:amount},**how)
     run.loss = procs.wrap(_Loss(model,compile))
     run.averaged = AveragedModel(model,multi_avg_fn=average_into(run))
     run.averaged.module.eval()
@@ -110,10 +112,11 @@ def begin(
     keeper = Checkpoint(checkpoint,o["checkpoint_minutes"],same,validate)
     if found: keeper.restore(run,state,tensors)
     for group in run.opt.param_groups: group.update(lr=o["lr"],initial_lr=o["lr"])
-    run.rates = torch.optim.lr_scheduler.LambdaLR(run.opt,learning_rate(run,o["warmup"]),run.step-1)
+    run.rates = torch.optim.lr_scheduler.LambdaLR(
+        run.opt,learning_rate(run,o["warmup"]),run.step-1)
     mine = range(procs.rank*o["accumulate"],(procs.rank+1)*o["accumulate"])
-    parts = batches(data,StepSampler(data.train,run.step,batch_size,parts_n,mine,o["seed"]),device)
-    return run,parts,keeper,validate
+    rows = StepSampler(data.train,run.step,batch_size,parts_n,mine,o["seed"])
+    return run,batches(data,rows,device),keeper,validate
 
 @torch.no_grad()
 def finish(
@@ -125,8 +128,8 @@ def finish(
 
 # %% ../nbs/07_training.ipynb #c007
 def fit(
-    model:nn.Module,          # anything with `loss(x, y, generator)` → dict with "total"
-    data,                     # CausalDataset
+    model:nn.Module,          # with `loss(x, y, generator)` → dict with "total"
+    data:object,              # CausalDataset
     *,
     minutes:float=None,       # budget in minutes of training; or …
     epochs:float=None,        # … in passes over the training rows; or …
@@ -140,36 +143,39 @@ def fit(
     accumulate:int=1,         # batches whose gradients make one step, in each process
     precision:str="auto",     # "auto", "fp32", "bf16", or on a GPU "fp16"
     compile:bool=False,       # translate the loss by torch.compile
-    checkpoint=None,          # file for checkpoints; none are written if not given
+    checkpoint:str|Path=None, # file for checkpoints; none are written if not given
     checkpoint_minutes:float=2., # time between checkpoints
     resume:bool=False,        # go on from `checkpoint` if it exists
     validations:int=10,       # how often to look at the validation images
     seed:int=0,               # of everything random in the run
     progress:bool=True,       # a bar, or lines where nobody looks
-    log=None,                 # file for the history, in CSV
-    callbacks=(),             # called with the Run after each step
-) -> list:                    # a dict for each validation: step, minutes, terms, "valid_" terms
-    """Train `model` on `data.train`; at the end, and when interrupted, it holds the averaged weights.
-    ValueError for bad arguments, before any work; FloatingPointError when a loss is no number"""
-    options = check_options(model,data,dict(minutes=minutes,epochs=epochs,steps=steps),batch_size=batch_size,
-        lr=lr,warmup=warmup,ema=ema,clip=clip,kl_warmup=kl_warmup,accumulate=accumulate,
+    log:str|Path=None,        # file for the history, in CSV
+    callbacks:tuple|list=(),  # called with the Run after each step
+) -> list:                    # a dict for each validation: step, minutes, terms
+    """Train `model` on `data.train`; at its end it holds the averaged weights.
+    ValueError for bad arguments, before any work; FloatingPointError for a nan loss"""
+    budgets = dict(minutes=minutes,epochs=epochs,steps=steps)
+    options = check_options(model,data,budgets,batch_size=batch_size,lr=lr,
+        warmup=warmup,ema=ema,clip=clip,kl_warmup=kl_warmup,accumulate=accumulate,
         checkpoint_minutes=checkpoint_minutes,validations=validations,seed=seed)
     check_place(checkpoint,resume)
-    run,parts,keeper,validate = begin(model,data,options,precision,compile,checkpoint,resume)
+    how = precision,compile,checkpoint,resume
+    run,parts,keeper,validate = begin(model,data,options,*how)
     bar = Progress(run,progress)
     between = [validate,bar,*([log_csv(log)] if log else []),keeper,*callbacks]
     try:
         with signals(run):
-            validate(run)                                # one that an interruption had cut off
+            validate(run)   # one that an interruption had cut off
             run.started = time.perf_counter()-run.spent
             while run.done()<1 and not run.stop:
                 take_step(run,parts)
                 for f in between: f(run)
-                run.started = time.perf_counter()-run.spent   # what happens between steps is no training
+                run.started = time.perf_counter()-run.spent   # less what was between
             keeper.keep(run)
         if run.stop: leave(run,keeper.where())
         if keeper.failed: raise keeper.failed
-    except FloatingPointError as e: raise FloatingPointError(f"{e}; {keeper.where()}") from None
+    except FloatingPointError as e:
+        raise FloatingPointError(f"{e}; {keeper.where()}") from None
     except KeyboardInterrupt:
         if run.stop: raise
         keeper.keep(run)                                 # raised by the model itself

@@ -50,32 +50,46 @@ MODELS = dict(
     digits=dict(weights="digits",images=digits,title="Digits",usual=7),
 )
 
+def joined(model, v, r):
+    "u or z with the style behind the variables, as further blocks of d, so that the page hands on one thing"
+    if r is None: return v
+    d = model.prior.d
+    return torch.cat([v,F.pad(r,(0,-r.shape[1]%d)).unflatten(1,(-1,d))],1)
+
+def parted(model, v):
+    "u or z, and the style; the inverse of `joined`"
+    n = model.graph.n
+    return v[:,:n],None if model.style is None else v[:,n:].flatten(1)[:,:model.style.k]
+
 class Denoise(nn.Module):
     "Noisy image, time, z → what the network says"
     inputs,outputs = ("x","t","z"),("said",)
     def __init__(self, model):
         super().__init__()
         self.model = model
-    def forward(self, x, t, z): return self.model.decoder.net(x,t,self.model._shown(z))
+    def forward(self, x, t, z): return self.model.decoder.net(x,t,self.model._shown(*parted(self.model,z)))
 
 class Read(Denoise):
     "Image → u, z; of a category the likeliest"
     inputs,outputs = ("x",),("u","z")
     def forward(self, x):
         u = self.model._noise(x,None,self.model._luck(1,None))
-        return u,self.model.encoder.mechanisms(u)
+        z = self.model.encoder.mechanisms(u)
+        r = None if self.model.style is None else self.model.style(x,z)
+        return joined(self.model,u,r),joined(self.model,z,r)
 
 class Solve(Denoise):
     "u, which variables are held (1 or 0), at which labels → z, and all labels, raw units"
     inputs,outputs = ("u","held","y"),("z","labels")
     def forward(self, u, held, y):
         equations,value = self.model.encoder.mechanisms,self.model.prior.mean(y.double()).float()
+        u,r = parted(self.model,u)
         settled = []
         for level in equations.levels:
             z = torch.where(held[...,None]>0,value,equations(u,settled))
             settled = settled+[Action(i,"set",z[:,i]) for i in level]
         z = equations(u,settled)
-        return z,self.model.prior.labels(z).float()
+        return joined(self.model,z,r),self.model.prior.labels(z).float()
 
 class Finish(Denoise):
     "Image, the difference that the intervention makes, which variables are held → counterfactual image"
@@ -96,9 +110,10 @@ def examples(model):
     n,d = model.graph.n,model.prior.d
     x,held = noise(1,*model.image_shape),torch.zeros(1,n)
     held[0,0] = 1.
+    u = joined(model,noise(1,n,d),None if model.style is None else noise(1,model.style.k))
     y = torch.tensor(model.trained).mean(0,keepdim=True).round().float()
-    return dict(denoise=(x,torch.tensor([500.]),0.5*noise(1,n,d)),read=(x.clamp(-1,1),),
-                solve=(noise(1,n,d),held,y),finish=(x.clamp(-1,1),0.1*noise(1,*model.image_shape),held))
+    return dict(denoise=(x,torch.tensor([500.]),0.5*u),read=(x.clamp(-1,1),),
+                solve=(u,held,y),finish=(x.clamp(-1,1),0.1*noise(1,*model.image_shape),held))
 
 def logaddexp(g, a, b):
     "ONNX has no such operator: the larger one, and what the other adds"
@@ -150,14 +165,15 @@ def routes(model):
     return found
 
 def abducted(model, x, y, steps, folder):
-    "Write what belongs to each image, one file each: u as it is, the way to x_T in 16 bits; the unit of these"
+    "Write what belongs to each image, one file each: u and style as they are, the way to x_T in 16 bits; its unit"
     a = model.abduct(x,steps,labels=y)
     way = a.x_T[:,x.shape[1]:]   # the image itself is known
     unit = way.abs().max().item()/32767
-    for i,(u,w) in enumerate(zip(a.u,way)):
+    told = joined(model,a.u,a.style)
+    for i,(u,w) in enumerate(zip(told,way)):
         whole = (w/unit).round().numpy().astype("<i2")
         (folder/f"{i}.bin").write_bytes(u.numpy().astype("<f4").tobytes()+whole.tobytes())
-    return unit
+    return unit,told[0].numel()
 
 def load(name):
     "One of the models, as Python has it"
@@ -171,13 +187,13 @@ def make_model(name, out):
     graph = model.graph
     sizes = export(model,folder)
     (folder/"images.bin").write_bytes(to_uint8(x).numpy().tobytes())
-    unit = abducted(model,x,y,about["usual"],folder)
+    unit,numbers = abducted(model,x,y,about["usual"],folder)
     lows,highs = model.trained
     spans = [dict(name=v,low=a,high=b,causes=graph.parents(v),categories=list(graph.categories.get(v,())))
              for v,a,b in zip(graph.names,lows,highs)]
     said = dict(title=about["title"],weights=about["weights"],shape=list(model.image_shape),d=model.prior.d,
                 variables=spans,levels=[list(l) for l in graph.levels],usual=about["usual"],routes=routes(model),
-                images=len(x),unit=unit,bytes=sizes)
+                images=len(x),unit=unit,numbers=numbers,bytes=sizes)
     (folder/"about.json").write_text(json.dumps(said))
     print(f"{folder}: {sum(sizes.values()):,} bytes of graphs, "
           f"{(folder/'0.bin').stat().st_size:,} bytes for each of {len(x)} images")

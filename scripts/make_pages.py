@@ -26,7 +26,8 @@ def execute(path, slow):
         if "nbdev_export()" in c.source or marked(c.source,"eval:false") or (marked(c.source,"slow") and not slow):
             kept[k] = (c.source,c.get("outputs",[]))
             c.source = ""
-    client = NotebookClient(nb,timeout=None,kernel_name="python3",resources={"metadata":{"path":str(path.parent)}})
+    client = NotebookClient(nb,timeout=None,kernel_name="python3",store_widget_state=False,
+                            resources={"metadata":{"path":str(path.parent)}})
     client.execute()
     for k,(source,outputs) in kept.items(): nb.cells[k].source,nb.cells[k].outputs = source,outputs
     for c in nb.cells:

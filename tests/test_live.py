@@ -86,9 +86,10 @@ def test_what_is_stored_is_what_python_abducts(made, asked):
         about = json.loads((made/"live"/"models"/name/"about.json").read_text())
         a = of.model.abduct(of.x,about["usual"],labels=of.y)
         stored = (made/"live"/"models"/name/"3.bin").read_bytes()
-        u = np.frombuffer(stored[:a.u[0].numel()*4],"<f4").reshape(a.u[0].shape)
+        told = make_onnx.joined(of.model,a.u,a.style)[3]
+        u = np.frombuffer(stored[:told.numel()*4],"<f4").reshape(told.shape)
         way = np.frombuffer(stored[u.nbytes:],"<i2")*about["unit"]
-        assert np.array_equal(u,a.u[3].numpy())
+        assert np.array_equal(u,told.numpy())
         assert np.abs(way-a.x_T[3,of.x.shape[1]:].flatten().numpy()).max()<=0.51*about["unit"]<1e-3
 
 # ---- in a browser

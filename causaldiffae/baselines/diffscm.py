@@ -11,7 +11,8 @@ import math
 import torch
 from torch import nn, Tensor
 from torch.nn import functional as F
-from ..check import check_number, check_shape, check_tensor, described, refusal
+from ..check import check_number, check_shape, check_tensor
+from ..check import described, refusal
 from ..data.core import LabelScale
 from ..decoder import Decoder
 from ..files import SavedModel
@@ -27,9 +28,9 @@ from ..unet import Block, UNet, _norm, time_features
 class NoisyPredictor(nn.Module):
     "p(y | x_t, t) for every variable of a graph, on images at any noise level"
     def __init__(self,
-        image_shape,         # (C, H, W)
+        image_shape:tuple,   # (C, H, W)
         heads:tuple,         # of each variable: number of classes, or 1 for a number
-        widths=(32,64,96),   # channels, each at half the resolution of the one before
+        widths:tuple=(32,64,96), # channels, each at half the resolution
         emb:int=128,         # size of the time embedding
     ):
         super().__init__()
@@ -38,8 +39,10 @@ class NoisyPredictor(nn.Module):
         self.time = nn.Sequential(nn.Linear(emb,emb),nn.SiLU(),nn.Linear(emb,emb))
         self.enter = nn.Conv2d(image_shape[0],widths[0],3,stride=2,padding=1)
         self.blocks = nn.ModuleList([Block(w,w,emb) for w in widths])
-        self.shrink = nn.ModuleList([nn.Conv2d(a,b,3,stride=2,padding=1) for a,b in zip(widths,widths[1:])])
-        self.leave = nn.Sequential(_norm(widths[-1]),nn.SiLU(),nn.AdaptiveAvgPool2d(2),nn.Flatten(),
+        self.shrink = nn.ModuleList([nn.Conv2d(a,b,3,stride=2,padding=1)
+                                     for a,b in zip(widths,widths[1:])])
+        self.leave = nn.Sequential(_norm(widths[-1]),nn.SiLU(),
+                                   nn.AdaptiveAvgPool2d(2),nn.Flatten(),
                                    nn.Linear(4*widths[-1],sum(outputs)))
 
     def forward(self,
@@ -57,7 +60,7 @@ class NoisyPredictor(nn.Module):
         x_t:Tensor,  # noisy images, (N, C, H, W)
         t:Tensor,    # timesteps, (N,)
         i:int,       # which variable
-        y:Tensor,    # its values: class index, or a number in [-1,1]; nan where missing, (N,)
+        y:Tensor,    # class index, or number in [-1,1]; nan where missing, (N,)
     ) -> Tensor:     # nats, (N,); 0 where `y` is missing
         "log p(y_i | x_t, t)"
         out,known = self(x_t,t)[i],~y.isnan()
@@ -70,10 +73,10 @@ class NoisyPredictor(nn.Module):
 def guided(
     decoder:Decoder, # unconditional
     predictor,       # with `log_prob(x_t, t, i, y)`
-    wanted:list,     # (index of a variable, its values as the predictor speaks of them, (N,))
+    wanted:list,     # of (index of a variable, its values for the predictor, (N,))
     s:float,         # strength of the gradient
-):                   # function (x_t, t) → the schedule's prediction, its noise corrected
-    "The denoiser under ε - s·√(1-ᾱ_t)·∇log p(y'|x_t, t) (Sanchez & Tsaftaris 2022, algorithm 1)"
+):                   # function (x_t, t) → the schedule's prediction, corrected
+    "ε - s·√(1-ᾱ_t)·∇log p(y'|x_t, t) (Sanchez & Tsaftaris 2022, algorithm 1)"
     net,schedule = decoder.net,decoder.schedule
     def denoise(x, t):
         with torch.enable_grad():
@@ -92,11 +95,11 @@ class AntiCausal(SavedModel):
     "An unconditional decoder and a predictor for every variable of a graph"
     unknown_allowed = ("units.seen",)
     def __init__(self,
-        graph:CausalGraph,     # variables that can be intervened upon; each is predicted
-        image_shape,           # (C, H, W)
+        graph:CausalGraph,     # variables to intervene upon; each is predicted
+        image_shape:tuple,     # (C, H, W)
         *,
-        classes:dict=None,     # name → number of classes, where the graph has no categories
-        widths=(32,64,96),     # channels of denoiser and predictor
+        classes:dict=None,     # name → number of classes, where graph names none
+        widths:tuple=(32,64,96), # channels of denoiser and predictor
         patch:int=2,           # pixels to a side of the denoiser's patches
         schedule:str="cosine", # "cosine" or "linear"
         prediction:str="v",    # "v", "eps" or "x0"
@@ -104,7 +107,8 @@ class AntiCausal(SavedModel):
         scale:LabelScale=None, # raw units to [-1,1], for the numbers; set by fit
     ):
         super().__init__()
-        if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
+        if not isinstance(graph,CausalGraph):
+            raise refusal("graph","a CausalGraph",described(graph))
         self.graph,self.image_shape = graph,check_shape(image_shape)
         self.classes = number_of_classes(classes,graph)
         self.units = Units(scale or LabelScale([-1.]*graph.n,[1.]*graph.n))
@@ -112,13 +116,15 @@ class AntiCausal(SavedModel):
         self.decoder = Decoder(UNet(self.image_shape,widths=widths,patch=patch),times)
         heads = tuple(self.classes.get(v,1) for v in graph.names)
         self.predictor = NoisyPredictor(self.image_shape,heads,tuple(widths))
-        self._config = dict(classes=self.classes,widths=[int(w) for w in widths],patch=int(patch),
-                            schedule=schedule,prediction=prediction,T=times.T)
+        self._config = dict(classes=self.classes,widths=[int(w) for w in widths],
+                            patch=int(patch),schedule=schedule,
+                            prediction=prediction,T=times.T)
         self.float()   # whatever torch's default type is
 
     def config(self) -> dict: # JSON-able
         "Everything but weights and buffers"
-        return dict(graph=self.graph.to_dict(),image_shape=list(self.image_shape),options=self._config)
+        return dict(graph=self.graph.to_dict(),image_shape=list(self.image_shape),
+                    options=self._config)
     @classmethod
     def from_config(cls,
         config:dict, # what `config()` gave
@@ -126,7 +132,8 @@ class AntiCausal(SavedModel):
     ) -> 'AntiCausal':
         "A new model, untrained"
         with torch.device(device or "cpu"):
-            return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],**config["options"])
+            return cls(CausalGraph.from_dict(config["graph"]),config["image_shape"],
+                       **config["options"])
     @property
     def trained(self) -> 'list|None':
         "Lowest and highest label seen in training, raw units; None before"
@@ -138,7 +145,7 @@ class AntiCausal(SavedModel):
     def prepare(self,
         data, # a CausalDataset
     ):
-        "Called by `fit` first: take over scale and range of the labels; ValueError where the data do not fit"
+        "Called by `fit` first: take over scale and range of the labels, or ValueError"
         set_units(self.units,self.graph,self.image_shape,data)
 
 def number_of_classes(
@@ -147,36 +154,42 @@ def number_of_classes(
 ) -> dict:             # of all variables that have classes
     "Checked: ValueError for an unknown variable or a number below 2"
     if not isinstance(classes, dict | None):
-        raise refusal("classes", "a dict, variable → number of classes", described(classes))
+        raise refusal("classes", "a dict, variable → number of classes",
+                      described(classes))
     own = {v: len(cs) for v,cs in graph.categories.items()}
     for v in classes or {}: graph.index(v)
-    return {v: check_number(f"classes[{v!r}]",n,2,whole=True) for v,n in {**(classes or {}),**own}.items()}
+    return {v: check_number(f"classes[{v!r}]",n,2,whole=True)
+            for v,n in {**(classes or {}),**own}.items()}
 
 # %% ../../nbs/12_baselines.ipynb #c011
 class DiffSCM(AntiCausal):
-    "Unconditional diffusion steered by an anti-causal predictor (Sanchez & Tsaftaris 2022)"
+    "Diffusion steered by an anti-causal predictor (Sanchez & Tsaftaris 2022)"
     def values(self,
         i:int,     # which variable
         y:Tensor,  # its labels, raw units, (N,)
     ) -> Tensor:   # what the predictor speaks of, float32 (N,)
-        "Class index as it is, a number brought to [-1,1]; ValueError for a class there is not"
+        "Class index as it is, number brought to [-1,1]; ValueError for no such class"
         k = self.classes.get(self.graph.names[i])
         if k is None: return self.units.to_unit(i,y)
         ok = y.isnan()|((y>=0)&(y<k)&(y==y.floor()))
-        if not ok.all(): raise refusal(self.graph.names[i],f"a class index 0 … {k-1}",f"{y[~ok][0].item():g}")
+        if not ok.all():
+            raise refusal(self.graph.names[i],f"a class index 0 … {k-1}",
+                          f"{y[~ok][0].item():g}")
         return y.float()
 
     def loss(self,
         x:Tensor,       # images in [-1,1], (N, C, H, W)
         y:Tensor,       # labels, raw units, (N, n_vars); nan where missing
-        generator=None, # of times and noise
+        generator:torch.Generator=None, # of times and noise
     ) -> dict:          # scalars "total", "simple", "predict"
         "The denoiser's error and the predictor's, at the same noisy images"
-        if not len(check_tensor("x",x,("N",*self.image_shape))): raise refusal("x","at least one image","none")
+        if not len(check_tensor("x",x,("N",*self.image_shape))):
+            raise refusal("x","at least one image","none")
         check_tensor("y",y,(len(x),self.graph.n),None)
         x_t,t,target = self.decoder.noisy(x,generator)
         simple = F.mse_loss(self.decoder.net(x_t,t),target)
-        said = [self.predictor.log_prob(x_t,t,i,self.values(i,y[:,i])).mean() for i in range(self.graph.n)]
+        said = [self.predictor.log_prob(x_t,t,i,self.values(i,y[:,i])).mean()
+                for i in range(self.graph.n)]
         return dict(total=simple-sum(said),simple=simple,predict=-sum(said))
     def forward(self, x:Tensor, y:Tensor, generator=None) -> dict:
         "The loss, for what calls a module instead of its methods"
@@ -190,20 +203,26 @@ class DiffSCM(AntiCausal):
         steps:int=40,    # calls of the denoiser in each direction
         start:float=0.7, # how far to invert, share of T in [0.05, 0.98]
     ) -> Tensor:         # images in [-1,1], like `x`
-        "Invert without condition, draw again under the predictor's gradient; ValueError for what cannot be asked"
+        """Invert without condition, draw again under the predictor's gradient;
+        ValueError for what cannot be asked"""
         route = Route(steps,"ddim",check_number("start",start,0.05,0.98))
         s = check_number("s",s,0,1e3)
-        with torch.inference_mode(False),torch.no_grad():   # a gradient is needed, whatever mode the caller is in
+        # a gradient is needed, whatever mode the caller is in
+        with torch.inference_mode(False),torch.no_grad():
             x = check_images(x,self.image_shape,"x").to(self.units.lo.device,copy=True)
             acts = parse_do(do,self.graph,len(x))
             if not acts: raise refusal("do","at least one variable","none")
             if any(a.kind!="set" for a in acts):
-                raise refusal("do","values to set","a shift, and Diff-SCM's predictor speaks of values")
+                raise refusal("do","values to set",
+                              "a shift, and Diff-SCM's predictor speaks of values")
             y = torch.full((len(x),self.graph.n),math.nan,dtype=torch.float64)
             for a in acts: y[:,a.index] = a.values
-            wanted = [(a.index,self.values(a.index,y[:,a.index].to(self.units.lo))) for a in acts]
+            wanted = [(a.index,self.values(a.index,y[:,a.index].to(self.units.lo)))
+                      for a in acts]
             warn_outside(self.graph,self.units.seen,y,acts)
             x_T = self.decoder.invert(x,route=route)
-            made_so = any(p.is_inference() for p in self.predictor.parameters())   # in inference mode: no gradients
+            # in inference mode: no gradients
+            made_so = any(p.is_inference() for p in self.predictor.parameters())
             predictor = copy.deepcopy(self.predictor) if made_so else self.predictor
-            return route.down(guided(self.decoder,predictor,wanted,s),x_T,self.decoder.schedule).clamp(-1,1)
+            return route.down(guided(self.decoder,predictor,wanted,s),x_T,
+                              self.decoder.schedule).clamp(-1,1)

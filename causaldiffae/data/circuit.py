@@ -19,14 +19,17 @@ from ..images import check_images
 from ..scm import SCM, doubles
 
 # %% ../../nbs/01c_circuit.ipynb #c006
-circuit_graph = CausalGraph(dict(arm=[], blue=["arm"], green=["arm"], red=["arm","blue","green"]))
+circuit_graph = CausalGraph(dict(
+    arm=[], blue=["arm"], green=["arm"], red=["arm","blue","green"]))
 
 # %% ../../nbs/01c_circuit.ipynb #c009
 _names = circuit_graph.names
-_button = torch.tensor([1/6,5/6,1/2], dtype=torch.float64)  # where on the arc the buttons of blue, green and red are
+# where on the arc the buttons of blue, green and red are
+_button = torch.tensor([1/6,5/6,1/2], dtype=torch.float64)
 
 def _in_unit(v, name, what):
-    if not ((0<=v) & (v<=1)).all(): raise refusal(name,f"values in [0,1], {what}",f"{v.min():g} to {v.max():g}")
+    if not ((0<=v) & (v<=1)).all():
+        raise refusal(name,f"values in [0,1], {what}",f"{v.min():g} to {v.max():g}")
     return v
 
 def circuit_pressed(
@@ -44,8 +47,10 @@ def _special(): return need("scipy.special","data","the lights' Beta distributio
 
 def _table(x, name, cols):
     try: x = doubles(x)
-    except (TypeError,ValueError,RuntimeError): raise refusal(name,f"numbers (N, {cols})",type(x).__name__) from None
-    if x.ndim!=2 or x.shape[1]!=cols or not len(x): raise refusal(name,f"shape (N, {cols}) with N ≥ 1",tuple(x.shape))
+    except (TypeError,ValueError,RuntimeError):
+        raise refusal(name,f"numbers (N, {cols})",type(x).__name__) from None
+    if x.ndim!=2 or x.shape[1]!=cols or not len(x):
+        raise refusal(name,f"shape (N, {cols}) with N ≥ 1",tuple(x.shape))
     return _in_unit(x,name,"all columns")
 
 # %% ../../nbs/01c_circuit.ipynb #c012
@@ -66,7 +71,8 @@ def _light_noise(k, light, arm, *lights):
 
 circuit_scm = SCM(circuit_graph,
     dict(arm=_arm,blue=partial(_light,0),green=partial(_light,1),red=partial(_light,2)),
-    dict(arm=_arm,blue=partial(_light_noise,0),green=partial(_light_noise,1),red=partial(_light_noise,2)))
+    dict(arm=_arm,blue=partial(_light_noise,0),green=partial(_light_noise,1),
+         red=partial(_light_noise,2)))
 
 def circuit_labels(
     noise,      # exogenous noise of arm, blue, green, red, in [0,1], (N, 4)
@@ -79,34 +85,38 @@ def circuit_labels(
 
 def circuit_noise(
     labels,       # arm, blue, green, red, in [0,1], (N, 4)
-    pressed=None, # how far each button is pressed, blue, green, red, (N, 3); None: by the arm
+    pressed=None, # how far each button is pressed, (N, 3); None: by the arm
 ) -> Tensor:      # exogenous noise of arm, blue, green, red, float64 (N, 4)
     "The noise that explains the labels: the inverse of `circuit_labels`"
     y = _table(labels,"labels",4)
     if pressed is None: return circuit_scm.abduct(y)
     b = _table(pressed,"pressed",3)
-    if len(b)!=len(y): raise refusal("pressed",f"a row for each of {len(y)} labels",len(b))
+    if len(b)!=len(y):
+        raise refusal("pressed",f"a row for each of {len(y)} labels",len(b))
     causes = (),(),(y[:,1],y[:,2])
     lights = [_by_beta("betainc",y[:,k+1],b[:,k],causes[k]) for k in range(3)]
     return torch.stack([y[:,0],*lights],1)
 
 # %% ../../nbs/01c_circuit.ipynb #c018
-_shoulder,_link,_reach,_half_arc = (0.30,0.08),0.36,0.50,math.radians(50) # unit: the picture; origin: upper left
-_rgb = torch.tensor([[0.30,0.45,1.],[0.25,0.95,0.35],[1.,0.25,0.20]])             # of blue, green and red
+# unit: the picture; origin: upper left
+_shoulder,_link,_reach,_half_arc = (0.30,0.08),0.36,0.50,math.radians(50)
+# of blue, green and red
+_rgb = torch.tensor([[0.30,0.45,1.],[0.25,0.95,0.35],[1.,0.25,0.20]])
 _orange = torch.tensor([1.,0.55,0.12])[:,None,None]
 
 def _on_arc(p, r):
-    "The point at distance `r` from the centre of the arc, in the direction of the arm's position `p`"
+    "The point at distance `r` from the arc's centre, in the direction of the arm's `p`"
     phi = (2*p-1)*_half_arc
     return 0.5+r*phi.sin(),0.12+r*phi.cos()
 
 @lru_cache(maxsize=4)
 def _scene(size):
-    "Without the arm, dark and by each lamp: the scene, and the light that falls on things; each (4, 3, size, size)"
+    "Without the arm, dark and by each lamp: scene and light, (4, 3, size, size)"
     n = size*4
     at = (torch.arange(n, dtype=torch.float64)+0.5)/n
     X,Y = at.expand(n,n),at[:,None].expand(n,n)
-    lamps,buttons = (list(zip(*(v.tolist() for v in _on_arc(_button, r)))) for r in (0.72,_reach))
+    lamps,buttons = (list(zip(*(v.tolist() for v in _on_arc(_button, r))))
+                     for r in (0.72,_reach))
     colour = _rgb.double()[...,None,None]
     def rgb(*c): return torch.tensor(c, dtype=torch.float64)[:,None,None]
     def dist(c): return ((X-c[0])**2+(Y-c[1])**2).sqrt()
@@ -117,32 +127,41 @@ def _scene(size):
     table = rgb(0.72,0.68,0.63)*(1-0.25*((X-0.5)**2+(Y-0.6)**2))
     def paint(where, c): table.copy_(torch.where(where, c, table))
     black = rgb(0.16,0.16,0.18)
-    paint(((dist((0.5,0.12))-_reach).abs()<0.006) & (torch.atan2(X-0.5, Y-0.12).abs()<_half_arc), rgb(0.45,0.42,0.40))
-    for b,l in zip(buttons, lamps): paint(wire(b, l, 0.010), black)                # button → its lamp
-    for l in lamps[:2]: paint(wire(l, lamps[2], 0.007), black)                     # blue → red, green → red
+    ring = (dist((0.5,0.12))-_reach).abs()<0.006
+    paint(ring & (torch.atan2(X-0.5, Y-0.12).abs()<_half_arc), rgb(0.45,0.42,0.40))
+    # button → its lamp
+    for b,l in zip(buttons, lamps): paint(wire(b, l, 0.010), black)
+    # blue → red, green → red
+    for l in lamps[:2]: paint(wire(l, lamps[2], 0.007), black)
     for b,c in zip(buttons, colour):
         paint(dist(b)<0.068, black)
         paint(dist(b)<0.054, 0.15+0.75*c)
     for l in lamps: paint(dist(l)<0.105, black)
-    light = torch.stack([0.58+0*table]+[c*0.34/(1+dist(l)**2/0.08) for c,l in zip(colour, lamps)])
-    scene = light*table+torch.stack([0*table]+[c*0.14*torch.exp(-dist(l)**2/0.045) for c,l in zip(colour, lamps)])
-    for k,(l,c) in enumerate(zip(lamps, colour)):       # a dome with a highlight, on which other light does not show
+    light = torch.stack([0.58+0*table]
+                        +[c*0.34/(1+dist(l)**2/0.08) for c,l in zip(colour, lamps)])
+    scene = light*table+torch.stack([0*table]
+        +[c*0.14*torch.exp(-dist(l)**2/0.045) for c,l in zip(colour, lamps)])
+    # a dome with a highlight, on which other light does not show
+    for k,(l,c) in enumerate(zip(lamps, colour)):
         inside,dome = dist(l)<0.085,1-0.35*(dist(l)/0.085)**2
         scene = torch.where(inside, 0., scene)
-        scene[0] += inside*((0.12*c+0.03)*dome+0.08*torch.exp(-dist((l[0]-0.028,l[1]-0.03))**2/0.0004))
+        scene[0] += inside*((0.12*c+0.03)*dome+0.08
+                            *torch.exp(-dist((l[0]-0.028,l[1]-0.03))**2/0.0004))
         scene[k+1] += inside*(0.68*c+0.08)*dome
     return tuple(torch.nn.functional.avg_pool2d(v, 4).float() for v in (scene,light))
 
 # %% ../../nbs/01c_circuit.ipynb #c019
 def _render(y, size):
     "One piece of a batch, in [0,1]: labels (n, 4) to images (n, 3, size, size)"
-    def column(v): return torch.as_tensor(v).float().reshape(-1,1,1) # a number per image, or one
+    # a number per image, or one
+    def column(v): return torch.as_tensor(v).float().reshape(-1,1,1)
     ij = (torch.arange(size)+0.5)/size
     (sx,sy),(tx,ty) = _shoulder,_on_arc(y[:,0].double(), _reach)
     dx,dy = tx-sx,ty-sy
     h = (_link**2/(dx*dx+dy*dy)-0.25).sqrt()
     ex,ey = sx+dx/2+h*dy,sy+dy/2-h*dx # the elbow: both links are equally long
-    def disc(x, y): return ((ij-column(x)).square()+(ij[:,None]-column(y)).square()).sqrt_()
+    def disc(x, y):
+        return ((ij-column(x)).square()+(ij[:,None]-column(y)).square()).sqrt_()
     def bar(ax, ay, bx, by, off=(0.,0.)):
         "Distance from a line with two ends"
         ux,uy = bx-ax,by-ay
@@ -150,9 +169,12 @@ def _render(y, size):
         t = (px*column(ux/L)+py*column(uy/L)).clamp_(0, 1)
         return (px-t*column(ux)).square_().add_((py-t*column(uy)).square_()).sqrt_()
     upper,lower = (sx,sy,ex,ey),(ex,ey,tx,ty)
-    shadow = torch.minimum(bar(*upper, (0.022,0.03)), bar(*lower, (0.022,0.03)).add_(0.008))
-    through = 1-(0.05-shadow).div_(0.032).clamp_(0, 1).mul_(0.38)                   # how much of the table shows
-    grey,orange = torch.zeros_like(through),torch.zeros_like(through) # the arm's own colours
+    shadow = torch.minimum(bar(*upper, (0.022,0.03)),
+                           bar(*lower, (0.022,0.03)).add_(0.008))
+    # how much of the table shows
+    through = 1-(0.05-shadow).div_(0.032).clamp_(0, 1).mul_(0.38)
+    # the arm's own colours
+    grey,orange = torch.zeros_like(through),torch.zeros_like(through)
     def over(d, r, g, o=0.):
         "Lay a shape on top: distance, radius, its grey and its orange"
         a = (d-r).mul_(-size).add_(0.5).clamp_(0, 1)
@@ -174,15 +196,18 @@ def _render(y, size):
         blue,green,red = y[:,1:,None,None,None].unbind(1)
         return maps[0]+blue*maps[1]+green*maps[2]+red*maps[3]
     scene,light = _scene(size)
-    return lit(scene).mul_(through[:,None]).add_(lit(light).mul_(grey[:,None]+orange[:,None]*_orange))
+    arm = grey[:,None]+orange[:,None]*_orange
+    return lit(scene).mul_(through[:,None]).add_(lit(light).mul_(arm))
 
 # %% ../../nbs/01c_circuit.ipynb #c020
-def _grey(x): return (x*torch.tensor([0.299,0.587,0.114])[:,None,None]).sum(-3, keepdim=True)
+def _grey(x):
+    return (x*torch.tensor([0.299,0.587,0.114])[:,None,None]).sum(-3, keepdim=True)
 
 def _drawable(labels, size, channels):
     "Labels, size and channels, once they can be drawn"
     y = _table(labels, "labels", 4).float()
-    return y,check_number("size",size,16,1024,whole=True),check_choice("channels",channels,(1,3))
+    size = check_number("size",size,16,1024,whole=True)
+    return y,size,check_choice("channels",channels,(1,3))
 
 def render_circuit(
     labels,     # arm, blue, green, red, in [0,1], (N, 4)
@@ -192,18 +217,20 @@ def render_circuit(
     "Draw the arm, the buttons and the lights, anti-aliased"
     y,size,channels = _drawable(labels,size,channels)
     out = torch.empty(len(y), channels, size, size)
-    for i in range(0, len(y), k := max(1, 2**17//size**2)): # pieces that stay in the cache
+    # pieces that stay in the cache
+    for i in range(0, len(y), k := max(1, 2**17//size**2)):
         x = _render(y[i:i+k], size)
         out[i:i+k] = x if channels==3 else _grey(x)
     return out.mul_(2).sub_(1)
 
 # %% ../../nbs/01c_circuit.ipynb #c027
 def _small(x): # for the arm 32 pixels are enough
-    return torch.nn.functional.interpolate(x, size=min(32, x.shape[-1]), mode="area").flatten(1)
+    size = min(32, x.shape[-1])
+    return torch.nn.functional.interpolate(x, size=size, mode="area").flatten(1)
 
 @lru_cache(maxsize=4)
 def _ruler(size, channels):
-    "Pixels of the lamps, dark scene and pseudo-inverse there; S₀ … S₃ for 101 positions of the arm"
+    "The lamps' pixels, dark scene and pseudo-inverse there; S₀ … S₃ for 101 arms"
     at = (torch.arange(size)+0.5)/size
     lx,ly = _on_arc(_button, 0.72)
     near = sum((at-x)**2+(at[:,None]-y)**2<0.055**2 for x,y in zip(lx,ly))>0
@@ -211,18 +238,22 @@ def _ruler(size, channels):
     if channels==1: maps = _grey(maps)
     flat = maps[...,near].flatten(1).double()
     lights = torch.cat([torch.zeros(1,3), torch.eye(3)])
-    y = torch.cat([torch.linspace(0, 1, 101).repeat_interleave(4)[:,None], lights.repeat(101,1)], 1)
+    arms = torch.linspace(0, 1, 101).repeat_interleave(4)[:,None]
+    y = torch.cat([arms, lights.repeat(101,1)], 1)
     T = _small(render_circuit(y, size, channels).add_(1).div_(2)).unflatten(0, (101,4))
-    return near,flat[0].float(),torch.linalg.pinv(flat[1:]).float(),torch.cat([T[:,:1], T[:,1:]-T[:,:1]], 1)
+    scenes = torch.cat([T[:,:1], T[:,1:]-T[:,:1]], 1)
+    return near,flat[0].float(),torch.linalg.pinv(flat[1:]).float(),scenes
 
 def measure_circuit(
-    images, # float (N, C, H, H) in [-1,1], or uint8 N×H×H[×C]; RGB or grey, H at least 32
+    images, # float (N, C, H, H) in [-1,1], or uint8 N×H×H[×C]; H at least 32
 ) -> Tensor: # arm, blue, green, red, in [0,1], float32 (N, 4)
-    "Read the arm's position and the lights' intensities off pictures of the simulated scene"
+    "Read the arm's position and the lights off pictures of the simulated scene"
     x = check_images(images)
     C,H,W = x.shape[1:]
     if C not in (1,3) or H!=W or not 32<=H<=1024:
-        raise ValueError(f"images: expected RGB or grey and square, of 32 to 1024 pixels, got (C, H, W) = {(C,H,W)}")
+        raise ValueError("images: expected RGB or grey and square, "
+                         "of 32 to 1024 pixels, "
+                         f"got (C, H, W) = {(C,H,W)}")
     near,dark,inverse,T = _ruler(H, C)
     out = []
     for p in x.split(256):
@@ -230,7 +261,9 @@ def measure_circuit(
         light = ((p[...,near].flatten(1)-dark)@inverse).clamp(0, 1)
         w = torch.cat([torch.ones(len(p),1), light], 1)
         xT = (_small(p)@T.flatten(0,1).T).unflatten(1, (101,4))
-        cost = torch.einsum("ni,nj,aij->na", w, w, T@T.mT)-2*torch.einsum("ni,nai->na", w, xT)   # |x − wT|², less |x|²
+        # |x − wT|², less |x|²
+        cost = torch.einsum("ni,nj,aij->na", w, w, T@T.mT)-2*torch.einsum("ni,nai->na",
+            w, xT)
         i = cost.argmin(1).clamp(1, 99)
         l,m,r = (cost.gather(1, (i+k)[:,None])[:,0] for k in (-1,0,1))
         arm = (i+((l-r)/(2*(l-2*m+r))).clamp(-1, 1))/100 # where the parabola is lowest
@@ -244,7 +277,7 @@ class CircuitTruth:
         noise:Tensor, # of each row, (N, 4)
         size:int,     # height and width in pixels
         channels:int, # 3 or 1
-        render,       # a function (labels, size, channels) that draws; of a module, to be pickled
+        render,       # a function (labels, size, channels) that draws, of a module
     ):
         self.noise,self.size,self.channels,self.render = noise,size,channels,render
     def __call__(self,
@@ -255,7 +288,9 @@ class CircuitTruth:
         y = circuit_labels(self.noise[rows],actions)
         drawn = self.render(y.float(),self.size,self.channels)
         x = check_images(drawn,(self.channels,self.size,self.size),"images by render")
-        if len(x)!=len(y): raise refusal("images by render",f"as many as there are labels, {len(y)}",len(x))
+        if len(x)!=len(y):
+            raise refusal("images by render",f"as many as there are labels, {len(y)}",
+                          len(x))
         return x,y
 
 def circuit(
@@ -264,8 +299,8 @@ def circuit(
     channels:int=3,       # 3: RGB; 1: grey
     labelled:float=1.,    # fraction of train and valid rows that keep their labels
     seed:int=0,           # of the noise, splits and kept labels
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
-    render=None,          # a function (labels, size, channels) that draws; None: render_circuit
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
+    render:object=None,   # function (labels, size, channels); None: render_circuit
 ) -> CausalDataset:
     "Images of the causal circuit with labels and known counterfactuals"
     n,seed = check_number("n",n,1,whole=True),check_number("seed",seed,0,whole=True)
@@ -274,5 +309,6 @@ def circuit(
     noise = torch.from_numpy(np.random.default_rng((seed,2)).random((n,4)))
     truth = CircuitTruth(noise,size,channels,render or render_circuit)
     images,labels = truth(torch.arange(n))
-    return CausalDataset(circuit_graph,images,labels,splits=splits,seed=seed,truth=truth,
+    return CausalDataset(circuit_graph,images,labels,splits=splits,seed=seed,
+                         truth=truth,
                          name="circuit",labelled=labelled)

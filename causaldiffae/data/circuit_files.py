@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..check import check_choice, check_number, need, refusal
-from .circuit import circuit_graph, circuit_labels, circuit_noise, circuit_pressed
+from .circuit import circuit_graph, circuit_labels
+from .circuit import circuit_noise, circuit_pressed
 from .circuit import _grey, render_circuit
 from .core import CausalDataset, _fractions
 from ..files import atomic
@@ -24,10 +25,11 @@ from ..graph import parse_do
 from ..images import from_uint8, to_uint8
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c005
-_latents = ("red","green","blue","arm") # columns of the published arrays: the graph's order backwards
+# columns of the published arrays: the graph's order backwards
+_latents = ("red","green","blue","arm")
 
 def _interventions(n, seed):
-    "Noise, labels before and after, and the column of `_latents` set to a value; 0: none, 1 … 4"
+    "Noise, labels before and after, and the column of `_latents` set; 0: none, 1 … 4"
     rng = np.random.default_rng((seed,3))
     noise = torch.from_numpy(rng.random((n,4)))
     target,value = rng.integers(0,5,n),torch.from_numpy(rng.random(n))
@@ -47,16 +49,18 @@ def _jpegs(labels, size):
         f = io.BytesIO()
         Image.fromarray(x).save(f,"JPEG",quality=95,subsampling=0)
         return f.getvalue()
-    return [jpeg(x) for y in labels.split(256) for x in to_uint8(render_circuit(y,size)).numpy()]
+    return [jpeg(x) for y in labels.split(256)
+            for x in to_uint8(render_circuit(y,size)).numpy()]
 
 def write_circuit(
-    path,         # the `.npz` file: train-0.npz, val.npz, … as read_circuit looks for them
+    path,         # the `.npz` file: train-0.npz, val.npz, … as read_circuit wants
     n:int=1000,   # number of pairs
     size:int=128, # height and width in pixels
     seed:int=0,   # of noise, targets and values
 ):
     "Simulated pairs in the format of the published CausalCircuit"
-    path,n,seed = Path(path),check_number("n",n,1,whole=True),check_number("seed",seed,0,whole=True)
+    path,n = Path(path),check_number("n",n,1,whole=True)
+    seed = check_number("seed",seed,0,whole=True)
     if path.suffix!=".npz": raise refusal("path","a name that ends in .npz",path)
     noise,before,after,target = _interventions(n,seed)
     def pairs(a, b): return np.stack([a.numpy()[:,::-1],b.numpy()[:,::-1]],1)
@@ -70,44 +74,56 @@ def write_circuit(
     with atomic(path) as part, open(part,"wb") as f: np.savez(f,**arrays)
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c007
-_layout = dict(original_latents=("f",(2,4)), epsilon=("f",(2,4)), imgs=("S",(2,)), pressed=("f",(2,3)),
-    intervention_labels=("iu",()), intervention_masks=("biuf",(4,)))                # kinds of dtype, shape of a row
-_most_rows,_most_bytes = 2**20,2**32 # of one file: far beyond the published 10,000 pairs
+_layout = dict(original_latents=("f",(2,4)), epsilon=("f",(2,4)), imgs=("S",(2,)),
+               pressed=("f",(2,3)),
+    # kinds of dtype, shape of a row
+    intervention_labels=("iu",()), intervention_masks=("biuf",(4,)))
+# of one file: far beyond the published 10,000 pairs
+_most_rows,_most_bytes = 2**20,2**32
 
 def _fits(name, dtype, shape, held):
     "Refuse an array that is not what the format says, before anything of it is read"
     kinds,inner = _layout[name]
     if dtype.hasobject:
         kind = dict(S="bytes", f="float").get(kinds, "int")
-        raise ValueError(f"{name} is an array of Python objects, which could run any code when it is read. "
-            "If you trust who made the file, convert it yourself: a = dict(np.load(file, allow_pickle=True)); "
+        raise ValueError(f"{name} is an array of Python objects, "
+            "which could run any code when it is read. "
+            "If you trust who made the file, convert it yourself: "
+            "a = dict(np.load(file, allow_pickle=True)); "
             f"a[{name!r}] = a[{name!r}].astype({kind!r}); np.savez(new, **a)")
     if dtype.kind not in kinds or dtype.itemsize==0:
-        raise ValueError(f"{name} has dtype {dtype}, expected the kind {' or '.join(kinds)}")
+        what = " or ".join(kinds)
+        raise ValueError(f"{name} has dtype {dtype}, expected the kind {what}")
     if shape[1:]!=inner or len(shape)!=len(inner)+1 or not 0<shape[0]<=_most_rows:
-        raise ValueError(f"{name} has shape {shape}, expected {('N',*inner)} with N from 1 to {_most_rows:,}")
+        raise ValueError(f"{name} has shape {shape}, "
+                         f"expected {('N',*inner)} with N from 1 to {_most_rows:,}")
     size = math.prod(shape)*dtype.itemsize
-    if size!=held: raise ValueError(f"{name} announces {size:,} bytes, the archive holds {held:,}")
+    if size!=held:
+        raise ValueError(f"{name} announces {size:,} bytes, the archive holds {held:,}")
     if size>_most_bytes:
-        raise ValueError(f"{name} takes {size:,} bytes, more than the {_most_bytes:,} expected of one file")
+        raise ValueError(f"{name} takes {size:,} bytes, "
+                         f"more than the {_most_bytes:,} expected of one file")
 
 def _header(zf, name):
-    "Open one array of the archive: (stream at its first value, dtype, shape, Fortran order); nothing is unpickled"
+    "Open an array, unpickling nothing: stream at its first value, dtype, shape, order"
     there = [n.removesuffix(".npy") for n in zf.namelist()]
-    if name not in there: raise ValueError(f"it has {', '.join(there[:10]) or 'no arrays'} but no {name}")
+    if name not in there:
+        raise ValueError(f"it has {', '.join(there[:10]) or 'no arrays'} but no {name}")
     info = zf.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED,zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in a way that numpy does not write")
     f,fmt = zf.open(info),np.lib.format
     version = fmt.read_magic(f)
-    if version not in ((1,0),(2,0)): raise ValueError(f"{name} has format {version}, expected (1, 0) or (2, 0)")
-    shape,fortran,dtype = (fmt.read_array_header_1_0 if version==(1,0) else fmt.read_array_header_2_0)(f)
+    if version not in ((1,0),(2,0)):
+        raise ValueError(f"{name} has format {version}, expected (1, 0) or (2, 0)")
+    read = fmt.read_array_header_1_0 if version==(1,0) else fmt.read_array_header_2_0
+    shape,fortran,dtype = read(f)
     _fits(name,dtype,shape,info.file_size-f.tell())
     return f,dtype,shape,fortran
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c008
 def _blocks(f, size):
-    "All bytes of a stream whose length is known, in pieces; reaching the end checks the CRC"
+    "All bytes of a stream of known length, in pieces; reaching the end checks the CRC"
     while size:
         b = f.read(min(size, 2**20))
         if not b: raise ValueError("it ends too early")
@@ -119,11 +135,12 @@ def _array(zf, name):
     f,dtype,shape,fortran = _header(zf, name)
     with f: b = b"".join(_blocks(f, math.prod(shape)*dtype.itemsize))
     a = np.frombuffer(b, dtype).reshape(shape, order="F" if fortran else "C")
-    if dtype.kind=="f" and not np.isfinite(a).all(): raise ValueError(f"{name} has nan or infinite values")
+    if dtype.kind=="f" and not np.isfinite(a).all():
+        raise ValueError(f"{name} has nan or infinite values")
     return a
 
 def _pictures(zf):
-    "The JPEG files of all pairs: their bytes one after the other, and where each begins and ends, (N, 2)"
+    "The JPEG files of all pairs one after the other, and where each lies, (N, 2)"
     f,dtype,shape,fortran = _header(zf, "imgs")
     out,ends,rest,width = bytearray(),[0],b"",dtype.itemsize
     with f:
@@ -133,12 +150,14 @@ def _pictures(zf):
                 jpeg = rest[i:i+width].rstrip(b"\0")
                 if jpeg[:3]!=b"\xff\xd8\xff":
                     begins = jpeg[:3].hex(" ") or "nothing"
-                    raise ValueError(f"imgs holds something that is not a JPEG file: it begins with {begins}")
+                    raise ValueError("imgs holds something that is not a JPEG file: "
+                                     f"it begins with {begins}")
                 out += jpeg
                 ends.append(len(out))
             rest = rest[len(rest)//width*width:]
     at = np.stack([ends[:-1],ends[1:]], 1).reshape(*shape, 2, order="C")
-    return bytes(out),(at if not fortran else at.reshape(shape[1], shape[0], 2).transpose(1,0,2))
+    if fortran: at = at.reshape(shape[1], shape[0], 2).transpose(1,0,2)
+    return bytes(out),at
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c009
 def _decode(jpeg, size):
@@ -146,24 +165,27 @@ def _decode(jpeg, size):
     im = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
     if im.mode not in ("L","RGB") or im.width!=im.height or not 8<=im.width<=4096:
         what = f"{im.width} by {im.height} of mode {im.mode}"
-        raise ValueError(f"a picture is {what}, expected square RGB of 8 to 4096 pixels")
+        raise ValueError(f"a picture is {what}, "
+                         "expected square RGB of 8 to 4096 pixels")
     im.draft("RGB", (size,size))
     im = im.convert("RGB")
-    return np.asarray(im if im.size==(size,size) else im.resize((size,size), Image.Resampling.LANCZOS))
+    return np.asarray(im if im.size==(size,size)
+                      else im.resize((size,size), Image.Resampling.LANCZOS))
 
 def _trust_nothing(path, f):
-    "Whatever a broken file makes zipfile, numpy or the JPEG decoder say becomes one ValueError that names the file"
+    "What a broken file makes zipfile, numpy or the decoder say, as a ValueError"
     try: return f()
     except ImportError: raise
-    except Exception as e: raise ValueError(f"cannot use {path}: {e or type(e).__name__}") from None
+    except Exception as e:
+        raise ValueError(f"cannot use {path}: {e or type(e).__name__}") from None
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c010
 class CircuitPairs:
-    "Pairs of pictures before and after an intervention, from published files; columns in the graph's order"
+    "Pairs of pictures before and after an intervention, in the graph's order"
     labels:Tensor  # arm, blue, green, red, before and after, float64 (N, 2, 4)
     noise:Tensor   # the file's `epsilon`, columns as in `labels`, float64 (N, 2, 4)
     pressed:Tensor # buttons of blue, green and red, float64 (N, 2, 3)
-    target:Tensor  # which column of `labels` was intervened upon, -1 for none, int64 (N,)
+    target:Tensor  # column of `labels` intervened upon, -1 for none, int64 (N,)
     def __init__(self,
         files,   # `.npz` files, read one after the other
         size=64, # height and width the pictures are brought to
@@ -178,25 +200,34 @@ class CircuitPairs:
     def _tables(file):
         with zipfile.ZipFile(file) as zf:
             a = {name: _array(zf, name) for name in _layout if name!="imgs"}
-            rows = {name: len(v) for name,v in a.items()}|{"imgs": _header(zf, "imgs")[2][0]}
-        if len(set(rows.values()))>1: raise ValueError(f"the arrays: expected equally many rows, got {rows}")
+            rows = {name: len(v) for name,v in a.items()}
+            rows["imgs"] = _header(zf, "imgs")[2][0]
+        if len(set(rows.values()))>1:
+            raise ValueError(f"the arrays: expected equally many rows, got {rows}")
         k,m = a["intervention_labels"].astype(np.int64),a["intervention_masks"]
-        if k.min()<0 or k.max()>4: raise ValueError(f"intervention_labels: expected 0 to 4, got {k.min()} to {k.max()}")
+        if k.min()<0 or k.max()>4:
+            raise ValueError("intervention_labels: expected 0 to 4, "
+                             f"got {k.min()} to {k.max()}")
         if (m!=(k[:,None]==np.arange(1,5))).any():
-            raise ValueError("intervention_masks: expected a one where intervention_labels says, and zeros elsewhere")
+            raise ValueError("intervention_masks: expected a one "
+                             "where intervention_labels says, and zeros elsewhere")
         def columns(name, dtype): return np.ascontiguousarray(a[name][...,::-1], dtype)
         y = columns("original_latents", np.float64)
-        return y,columns("epsilon", np.float64),columns("pressed", np.float64),np.where(k, 4-k, -1)
+        noise,pressed = columns("epsilon", np.float64),columns("pressed", np.float64)
+        return y,noise,pressed,np.where(k, 4-k, -1)
     def __len__(self): return len(self.labels)
     def __repr__(self):
-        return f"CircuitPairs({len(self)} pairs of {self.size}×{self.size} pixels, files: {len(self.files)})"
+        return (f"CircuitPairs({len(self)} pairs of {self.size}×{self.size} pixels, "
+                f"files: {len(self.files)})")
     def _jpegs(self, i):
         def read():
             with zipfile.ZipFile(self.files[i]) as zf: blob,at = _pictures(zf)
-            if len(at)!=self._starts[i+1]-self._starts[i]: raise ValueError("it has changed since it was opened")
+            if len(at)!=self._starts[i+1]-self._starts[i]:
+                raise ValueError("it has changed since it was opened")
             return blob,at
         if self._held[0]!=i:
-            self._held = (None,None)       # one file at a time, also while the next is read
+            # one file at a time, also while the next is read
+            self._held = (None,None)
             self._held = (i,_trust_nothing(self.files[i],read))
         return self._held[1]
     def images(self,
@@ -212,7 +243,8 @@ class CircuitPairs:
             for j in (part==i).nonzero()[0]:
                 for k,w in enumerate(when):
                     a,b = at[rows[j]-self._starts[i],w]
-                    out[j,k] = _trust_nothing(self.files[i], lambda: _decode(blob[a:b], self.size))
+                    out[j,k] = _trust_nothing(self.files[i],
+                                              lambda: _decode(blob[a:b], self.size))
         return from_uint8(out.reshape(-1,*out.shape[2:])).unflatten(0, out.shape[:2])
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c011
@@ -223,12 +255,17 @@ def read_circuit(
 ) -> CircuitPairs:
     "Open files of the published CausalCircuit, or of `write_circuit`"
     path = Path(path)
-    if not path.exists(): raise refusal("path","a folder or an .npz file",f"{path}, and there is no such file")
+    if not path.exists():
+        raise refusal("path","a folder or an .npz file",
+                      f"{path}, and there is no such file")
     if path.is_file(): return CircuitPairs([path],size)
     check_choice("split",split,("train","val","test"))
     def number(p): return [int(v) for v in re.findall(r"\d+", p.stem)]
-    files = sorted(path.glob(f"{split}-*.npz"), key=number) or [p for p in [path/f"{split}.npz"] if p.exists()]
-    if not files: raise refusal("path",f"a folder with {split}.npz or {split}-0.npz, {split}-1.npz, …",path)
+    files = sorted(path.glob(f"{split}-*.npz"), key=number)
+    if not files: files = [p for p in [path/f"{split}.npz"] if p.exists()]
+    if not files:
+        raise refusal("path",
+            f"a folder with {split}.npz or {split}-0.npz, {split}-1.npz, …",path)
     return CircuitPairs(files, size)
 
 # %% ../../nbs/01ca_circuit_files.ipynb #c013
@@ -242,18 +279,21 @@ def published_circuit(
     splits=(0.8,0.1,0.1), # fractions of train, valid, test
 ) -> CausalDataset:       # without a truth: nobody can draw these images again
     "The first rows of each published split, before the intervention, as a data set"
-    n,channels = check_number("n",n,1,whole=True),check_choice("channels",channels,(1,3))
+    n = check_number("n",n,1,whole=True)
+    channels = check_choice("channels",channels,(1,3))
     splits = _fractions(splits)
     edges = [0,round(splits[0]*n),round((splits[0]+splits[1])*n),n]
     size = check_number("size",size,8,1024,whole=True)
     images = torch.empty(n,channels,size,size)
     labels,rows = torch.empty(n,4,dtype=torch.float64),{}
-    for name,file,a,b in zip(("train","valid","test"),("train","val","test"),edges,edges[1:]):
+    names,files = ("train","valid","test"),("train","val","test")
+    for name,file,a,b in zip(names,files,edges,edges[1:]):
         rows[name] = range(a,b)
         if a==b: continue
         pairs = read_circuit(root,file,size)
         if len(pairs)<b-a:
-            raise refusal("n",f"at most {len(pairs)} rows in the split {file}, which is what {root} holds",b-a)
+            what = f"at most {len(pairs)} rows in the split {file}"
+            raise refusal("n",f"{what}, which is what {root} holds",b-a)
         labels[a:b] = pairs.labels[:b-a,0]
         for i in range(a,b,256):
             x = pairs.images(slice(i-a,min(i+256,b)-a),when=[0])[:,0]

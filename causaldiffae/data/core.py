@@ -24,7 +24,8 @@ def to_unit(
 ) -> Tensor:   # float32 like `y`, [-1,1] over the range
     "Raw units to the model's units"
     y = y.to(lo.dtype)
-    far = torch.maximum(lo.abs(),hi.abs())>16*(hi-lo)   # elsewhere seven digits are enough
+    # elsewhere seven digits are enough
+    far = torch.maximum(lo.abs(),hi.abs())>16*(hi-lo)
     y = torch.where(far,y,y.float().to(lo.dtype))
     return 2*(y-lo).float()/(hi-lo).float()-1
 
@@ -40,30 +41,35 @@ def to_raw(
 class LabelScale:
     "The linear map between raw label units and [-1,1], one range per variable"
     def __init__(self,
-        lo, # raw value that becomes -1, (n_vars,)
-        hi, # raw value that becomes +1, (n_vars,)
+        lo:list|Tensor, # raw value that becomes -1, (n_vars,)
+        hi:list|Tensor, # raw value that becomes +1, (n_vars,)
     ):
-        self.lo,self.hi = (torch.as_tensor(v,dtype=torch.float64,device="cpu").detach() for v in (lo,hi))
+        wide = dict(dtype=torch.float64,device="cpu")
+        self.lo,self.hi = (torch.as_tensor(v,**wide).detach() for v in (lo,hi))
         if self.lo.ndim!=1 or self.lo.shape!=self.hi.shape:
             shapes = f"shapes {tuple(self.lo.shape)} and {tuple(self.hi.shape)}"
             raise refusal("lo and hi","one number per variable",shapes)
         if not (self.lo.isfinite()&self.hi.isfinite()&(self.lo<self.hi)).all():
-            raise refusal("lo","finite and below hi in every column",f"{self.lo.tolist()} and {self.hi.tolist()}")
+            raise refusal("lo","finite and below hi in every column",
+                          f"{self.lo.tolist()} and {self.hi.tolist()}")
 
     @classmethod
     def from_labels(cls,
         y:Tensor,             # raw labels, (N, n_vars); nan = missing
-        categories:dict=None, # column -> number of categories; their range is known, whatever `y` holds
-        names=None,           # of the columns, for errors
+        categories:dict=None, # column -> number of categories, whatever `y` holds
+        names:list|tuple=None, # of the columns, for errors
     ) -> 'LabelScale':
         "The range of the known labels; ValueError where a column has none, or only one"
         if y.ndim!=2: raise refusal("y","labels (N, n_vars)",described(y))
         lo,hi = label_range(y,categories)
         for i in range(y.shape[1]):
             column = f"column {i} ({names[i]})" if names else f"column {i}"
-            if lo[i].isnan(): raise refusal("y","known labels in every column",f"only nan in {column}")
+            if lo[i].isnan():
+                raise refusal("y","known labels in every column",
+                              f"only nan in {column}")
             if lo[i]==hi[i]:
-                raise refusal("y","labels that vary in every column",f"the constant {lo[i]:.15g} in {column}")
+                raise refusal("y","labels that vary in every column",
+                              f"the constant {lo[i]:.15g} in {column}")
         return cls(lo,hi)
 
     def _check(self, y):
@@ -87,19 +93,23 @@ class LabelScale:
     def from_dict(cls, d:dict) -> 'LabelScale':
         "The inverse of `to_dict`"
         return cls(d["lo"],d["hi"])
-    def __eq__(self, other): return isinstance(other,LabelScale) and self.to_dict()==other.to_dict()
+    def __eq__(self, other):
+        return isinstance(other,LabelScale) and self.to_dict()==other.to_dict()
     def __repr__(self):
         return "LabelScale({})".format(
-            ", ".join(f"{v:.15g}…{w:.15g}" for v, w in zip(self.lo.tolist(), self.hi.tolist()))
+            ", ".join(f"{v:.15g}…{w:.15g}"
+                      for v, w in zip(self.lo.tolist(), self.hi.tolist()))
         )
 
+# %% ../../nbs/01_data.ipynb #byhand-07b
 def label_range(
     y:Tensor,             # raw labels, (N, n_vars); nan = missing
     categories:dict=None, # column -> number of categories
-) -> tuple:               # (lowest, highest), each float64 (n_vars,); nan where no label is known
+) -> tuple:               # (lowest, highest), float64 (n_vars,); nan: none known
     "The range of the known labels; of a category, of its positions"
     y = y.detach().double()
-    lo,hi = y.nan_to_num(nan=float("inf")).amin(0),y.nan_to_num(nan=-float("inf")).amax(0)
+    lo = y.nan_to_num(nan=float("inf")).amin(0)
+    hi = y.nan_to_num(nan=-float("inf")).amax(0)
     for i,k in (categories or {}).items(): lo[i],hi[i] = 0,k-1
     none = lo>hi
     return lo.masked_fill(none,float("nan")),hi.masked_fill(none,float("nan"))
@@ -108,7 +118,7 @@ def label_range(
 def lone_values(
     y:Tensor, # known labels of one variable, (N,)
 ) -> list:    # those that look like a code for "missing", at most three, ascending
-    "Values apart from all others by 8 times the middle half of the distinct ones, or known codes far from the rest"
+    "Values 8 middle halves apart from all others, or known codes far from the rest"
     v = y.double().unique()
     if len(v)<3: return []
     quartiles = torch.quantile(v[::max(1,len(v)//100_000)],v.new_tensor([0.25,0.75]))
@@ -118,7 +128,8 @@ def lone_values(
     for side in (v,-v.flip(0)):                       # the low end, then the high end
         for k in range(1,min(4,len(v)-1)):
             rest = side[k:]
-            apart,known = rest[0]-side[k-1],all(int(o) in codes and o==int(o) for o in side[:k].tolist())
+            apart = rest[0]-side[k-1]
+            known = all(int(o) in codes and o==int(o) for o in side[:k].tolist())
             if apart>far or (known and apart>2*(rest[-1]-rest[0])):
                 found += (side[:k] if side is v else -side[:k]).tolist()
                 break
@@ -146,47 +157,58 @@ class Split:
         return self.data.images[self.index]
     @property
     def labels(self) -> Tensor:
-        "The labels of these rows, a copy, raw units, float64 (n, n_vars); nan = missing"
+        "The labels of these rows, a copy, raw units, float64 (n, n_vars)"
         return self.data.labels[self.index]
 
     def batches(self,
         batch_size:int,    # images in a batch
         shuffle:bool=True, # a new order at each call
-        generator=None,    # `torch.Generator` of the order; None: torch's global one
+        generator:torch.Generator=None, # of the order; None: torch's global one
         drop_last:bool=True, # leave out the last batch if it is smaller
     ):                     # iterator over (images, labels)
         "One pass over the split"
         n = len(self)
-        if not n: raise refusal("split",f"rows in {self.name!r} to make batches of","none")
-        batch_size = check_number("batch_size",batch_size,1,n if drop_last else float("inf"),whole=True)
-        index = self.index[torch.randperm(n,generator=generator)] if shuffle else self.index
+        if not n:
+            raise refusal("split",f"rows in {self.name!r} to make batches of","none")
+        batch_size = check_number("batch_size",batch_size,1,
+                                  n if drop_last else float("inf"),whole=True)
+        index = self.index
+        if shuffle: index = index[torch.randperm(n,generator=generator)]
         chunks = index[:n//batch_size*batch_size if drop_last else n].split(batch_size)
-        return ((self.data.images[i],self.data.labels.index_select(0,i)) for i in chunks)
+        return ((self.data.images[i],self.data.labels.index_select(0,i))
+                for i in chunks)
 
     def truth(self,
-        do,         # intervention in raw units, as parse_do takes it
-        index=None, # which rows of the split: slice, list, tensor or one number; None: all
+        do:dict,    # intervention in raw units, as parse_do takes it
+        index:slice|list|Tensor|int=None, # rows of the split; None: all
     ) -> Truth:
-        "The simulator's own answer to `do`, with each image's own noise and style; ValueError without one"
+        "The simulator's own answer to `do`, noise and style kept, or ValueError"
         if self.data._truth is None:
-            raise refusal("data", "a simulator that knows the truth", f"{self.data.name!r}, which has none")
+            raise refusal("data", "a simulator that knows the truth",
+                          f"{self.data.name!r}, which has none")
         rows = self.index if index is None else self.index[index].reshape(-1)
         if not len(rows): raise refusal("index","at least one row",repr(index))
-        return Truth(*self.data._truth(rows,parse_do(do,self.data.graph,len(rows))),rows)
+        return Truth(*self.data._truth(rows,parse_do(do,self.data.graph,len(rows))),
+                     rows)
 
 # %% ../../nbs/01_data.ipynb #c016
 def _splits(splits, N, seed):
     "Fractions or given rows as a dict of three disjoint index tensors"
-    index = _given_rows(splits) if isinstance(splits,dict) else _random_rows(splits,N,seed)
+    given = isinstance(splits,dict)
+    index = _given_rows(splits) if given else _random_rows(splits,N,seed)
     rows = torch.cat(list(index.values()))
     if len(rows) and (rows.min()<0 or rows.max()>=N):
         raise refusal("splits",f"rows 0 to {N-1}",f"{rows.min()} to {rows.max()}")
-    if len(rows.unique())<len(rows): raise refusal("splits","no row twice, nor in two splits","some")
-    if not len(index["train"]): raise refusal("splits","at least one row to train on",f"{splits} of {N} rows")
+    if len(rows.unique())<len(rows):
+        raise refusal("splits","no row twice, nor in two splits","some")
+    if not len(index["train"]):
+        raise refusal("splits","at least one row to train on",f"{splits} of {N} rows")
     return index
 
 def _given_rows(splits, names=("train","valid","test")):
-    if set(splits)!=set(names): raise refusal("splits",f"the keys {', '.join(names)}",", ".join(map(str,splits)))
+    if set(splits)!=set(names):
+        raise refusal("splits",f"the keys {', '.join(names)}",
+                      ", ".join(map(str,splits)))
     def rows(k):
         try: v = torch.as_tensor(np.asarray(list(splits[k])))
         except (TypeError,ValueError): v = torch.zeros(1,1)
@@ -207,7 +229,8 @@ def _random_rows(splits, N, seed):
     f = _fractions(splits)
     perm = torch.from_numpy(np.random.default_rng((seed,0)).permutation(N))
     a,b = round(f[0]*N),round((f[0]+f[1])*N)
-    return dict(zip(("train","valid","test"),(i.sort().values for i in perm.tensor_split((a,b)))))
+    parts = (i.sort().values for i in perm.tensor_split((a,b)))
+    return dict(zip(("train","valid","test"),parts))
 
 # %% ../../nbs/01_data.ipynb #c018
 def _position(v, categories, column):
@@ -216,7 +239,9 @@ def _position(v, categories, column):
     word = str(int(v)) if isinstance(v,(int,float,np.number)) and v==int(v) else str(v)
     if word in categories: return float(categories.index(word))
     numbers = any(c.lstrip("-").isdigit() for c in categories)
-    if not isinstance(v,str) and not numbers and word.isdigit() and int(word)<len(categories): return float(word)
+    digits = not isinstance(v,str) and not numbers and word.isdigit()
+    if digits and int(word)<len(categories):
+        return float(word)
     raise refusal(f"labels[{column!r}]",f"one of {', '.join(categories)}",repr(v))
 
 def _from_table(table, graph):
@@ -224,35 +249,48 @@ def _from_table(table, graph):
     columns = [unicodedata.normalize("NFC",str(c)) for c in table.columns]
     if sorted(columns)!=sorted(graph.names):
         want = list(graph.names)
-        raise refusal("labels",f"the columns {', '.join(want)}",f"{', '.join(columns)} (hand in labels[{want}])")
+        raise refusal("labels",f"the columns {', '.join(want)}",
+                      f"{', '.join(columns)} (hand in labels[{want}])")
     def column(v):
         cells = table.iloc[:,columns.index(v)]
-        if v in graph.categories: return [_position(c,graph.categories[v],v) for c in cells.tolist()]
+        if v in graph.categories:
+            return [_position(c,graph.categories[v],v) for c in cells.tolist()]
         if not str(cells.dtype).lower().startswith(("int","uint","float")):
             raise refusal(f"labels[{v!r}]","a column of numbers",cells.dtype)
         return cells.to_numpy(dtype=np.float64,na_value=np.nan)
-    return torch.from_numpy(np.stack([np.asarray(column(v),dtype=np.float64) for v in graph.names],1))
+    columns = [np.asarray(column(v),dtype=np.float64) for v in graph.names]
+    return torch.from_numpy(np.stack(columns,1))
 
 def _check_labels(labels, graph, N):
     "Labels as float64 (N, n_vars), or a ValueError"
-    if hasattr(labels,"columns") and hasattr(labels,"iloc"): labels = _from_table(labels,graph)
-    try: y = torch.as_tensor(np.asarray(labels) if isinstance(labels,(list,tuple)) else labels).detach()
+    if hasattr(labels,"columns") and hasattr(labels,"iloc"):
+        labels = _from_table(labels,graph)
+    try:
+        if isinstance(labels,(list,tuple)): labels = np.asarray(labels)
+        y = torch.as_tensor(labels).detach()
     except (TypeError,ValueError,RuntimeError) as e:
-        raise refusal("labels","a tensor, array or table of numbers",f"{type(labels).__name__} ({e})") from None
-    if y.dtype==torch.bool or y.is_complex(): raise refusal("labels","real numbers",y.dtype)
+        got = f"{type(labels).__name__} ({e})"
+        raise refusal("labels","a tensor, array or table of numbers",got) from None
+    if y.dtype==torch.bool or y.is_complex():
+        raise refusal("labels","real numbers",y.dtype)
     if y.shape!=(N,graph.n):
-        columns = f"one row per image and one column for each of {', '.join(graph.names)}"
+        columns = "one row per image and one column for each of "
+        columns += ", ".join(graph.names)
         raise refusal("labels",f"shape {(N,graph.n)}, {columns}",tuple(y.shape))
     exact = y.double().cpu()
     if not y.is_floating_point() and (exact.to(y.dtype)!=y.cpu()).any():
-        raise refusal("labels","whole numbers that 64 bits of a float can hold",f"{y.abs().max().item()}")
-    if exact.isinf().any(): raise refusal("labels","finite numbers, or nan where missing","infinite values")
+        raise refusal("labels","whole numbers that 64 bits of a float can hold",
+                      f"{y.abs().max().item()}")
+    if exact.isinf().any():
+        raise refusal("labels","finite numbers, or nan where missing","infinite values")
     for v,cs in graph.categories.items():
         c = exact[:,graph.index(v)]
         wrong = c[~(c.isnan()|torch.isin(c,torch.arange(len(cs),dtype=c.dtype)))]
         if len(wrong):
             raise refusal(
-                f"labels of {v!r}", f"positions of its categories, 0 to {len(cs)-1}, or nan", f"{wrong[0].item():g}"
+                f"labels of {v!r}",
+                f"positions of its categories, 0 to {len(cs)-1}, or nan",
+                f"{wrong[0].item():g}"
             )
     return exact
 
@@ -266,21 +304,24 @@ def _forget(labels, index, labelled, seed):
 
 # %% ../../nbs/01_data.ipynb #c019
 class CausalDataset:
-    "Images with the labels of a causal graph's variables, split into train, valid and test"
+    "Images with labels of a causal graph's variables, as train, valid and test"
     def __init__(self,
         graph:CausalGraph,     # its variables are the columns of `labels`
-        images,                # float (N, C, H, W) in [-1,1], uint8 N×H×W[×C], or StoredImages
-        labels,                # raw units, (N, n_vars), the position of a category; nan = missing
+        # float (N, C, H, W) in [-1,1], uint8 N×H×W[×C], or StoredImages
+        images,
+        # raw units or positions of categories, (N, n_vars); nan = missing
+        labels,
         *,
-        categories:dict=None,  # variable -> its categories, in place of those of the graph
-        splits=(0.8,0.1,0.1),  # fractions of train, valid, test, or a dict name -> rows
+        categories:dict=None,  # variable -> its categories, in place of the graph's
+        splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
         scale:LabelScale=None, # default: the range of the training labels
         seed:int=0,            # of random splits and of which labels are kept
-        truth=None,            # `truth(rows, actions)` -> (images, labels); None for real data
+        truth:object=None,     # `truth(rows, actions)` -> (images, labels), or None
         name:str="",           # for printing and errors
-        labelled:float=1.,     # fraction of the train and valid rows that keep their labels
+        labelled:float=1.,     # fraction of train and valid that keeps its labels
     ):
-        if not isinstance(graph,CausalGraph): raise refusal("graph","a CausalGraph",described(graph))
+        if not isinstance(graph,CausalGraph):
+            raise refusal("graph","a CausalGraph",described(graph))
         if categories is not None: graph = graph.with_categories(categories)
         if not isinstance(images,StoredImages): images = check_images(images)
         seed = check_number("seed",seed,0,whole=True)
@@ -288,18 +329,24 @@ class CausalDataset:
         self._truth,self._scale = truth,scale
         self._all_labels = _check_labels(labels,graph,len(images))
         self.index = _splits(splits,len(images),seed)
-        self.labels = _forget(self._all_labels,self.index,check_number("labelled",labelled,0,1),seed)
-        self.train,self.valid,self.test = (Split(self,self.index[k],k) for k in ("train","valid","test"))
-        self.scale = scale or LabelScale.from_labels(self.train.labels,self.n_categories,graph.names)
-        if len(self.scale.lo)!=graph.n: raise refusal("scale",f"{graph.n} variables",len(self.scale.lo))
+        self.labels = _forget(self._all_labels,self.index,
+                              check_number("labelled",labelled,0,1),seed)
+        parts = ("train","valid","test")
+        self.train,self.valid,self.test = (Split(self,self.index[k],k) for k in parts)
+        seen = self.train.labels
+        self.scale = scale or LabelScale.from_labels(seen,self.n_categories,graph.names)
+        if len(self.scale.lo)!=graph.n:
+            raise refusal("scale",f"{graph.n} variables",len(self.scale.lo))
         self._warn_of_codes()
 
     def _warn_of_codes(self):
         for i,v in enumerate(self.graph.names):
             y = self.train.labels[:,i]
             if v not in self.graph.categories and (found := lone_values(y[~y.isnan()])):
-                warnings.warn(f"labels of {v!r}: {', '.join(f'{c:g}' for c in found)} lies far from all others; "
-                              "if it means that the label is missing, write nan",stacklevel=3)
+                codes = ', '.join(f'{c:g}' for c in found)
+                warnings.warn(f"labels of {v!r}: {codes} lies far from all others; "
+                              "if it means that the label is missing, write nan",
+                              stacklevel=3)
 
     @property
     def n_categories(self) -> dict:
@@ -314,11 +361,13 @@ class CausalDataset:
         known = (~self.train.labels.isnan()).float().mean()
         return (f"CausalDataset({self.name!r}: {len(self)} images {self.image_shape}, "
                 f"train {len(self.train)} ({known:.0%} of labels known), "
-                f"valid {len(self.valid)}, test {len(self.test)}; {', '.join(self.graph.names)})")
+                f"valid {len(self.valid)}, test {len(self.test)}; "
+                f"{', '.join(self.graph.names)})")
     def with_labels(self,
         labelled:float, # fraction of the train and valid rows that keep their labels
         seed:int=0,     # which ones
     ) -> 'CausalDataset': # same images, same splits, fewer labels
-        "The same data with fewer labels; chosen among all rows, whatever was forgotten before"
-        return CausalDataset(self.graph,self.images,self._all_labels,splits=self.index,scale=self._scale,
-                             seed=seed,truth=self._truth,name=self.name,labelled=labelled)
+        "The same data with fewer labels, chosen among all rows, forgotten or not"
+        return CausalDataset(self.graph,self.images,self._all_labels,splits=self.index,
+                             scale=self._scale,seed=seed,truth=self._truth,
+                             name=self.name,labelled=labelled)

@@ -35,26 +35,28 @@ from ..images import StoredImages
 class ImageRule(NamedTuple):
     "How a picture of any size and kind becomes one of a data set"
     size:tuple=(64,64)       # height and width, pixels
-    channels:int=3           # 1: grey, 3: RGB, 4: RGB and alpha; arrays may have any number
-    fit:str="crop"           # "crop": the centre of the picture; "pad": all of it, on `background`
-    background:str="white"   # a colour by name or as "#rrggbb"; under what is transparent or padded
+    channels:int=3           # 1: grey, 3: RGB, 4: RGB and alpha; arrays: any number
+    fit:str="crop"           # "crop": the centre; "pad": all of it, on `background`
+    background:str="white"   # by name or as "#rrggbb"; under what is transparent
     values:tuple=None        # (black, white); what lies beyond is clipped
 
 def image_rule(
-    size=64,                # height and width in pixels, one number or (height, width)
-    channels:int=3,         # 1: grey, 3: RGB, 4: RGB and alpha; arrays may have any number up to 16
+    size:int|tuple=64,      # height and width in pixels, one number or (height, width)
+    channels:int=3,         # 1: grey, 3: RGB, 4: RGB and alpha; arrays up to 16
     fit:str="crop",         # "crop" or "pad"
     background:str="white", # a colour by name or as "#rrggbb"
-    values:tuple=None,      # (black, white), for pixels that are no bytes, or not from 0 to 255
+    values:tuple=None,      # (black, white), for pixels not from 0 to 255
 ) -> ImageRule:
     "The rule, checked; ValueError for what is none"
     sizes = tuple(size) if isinstance(size,(tuple,list)) else (size,size)
     if len(sizes)!=2: raise refusal("size","pixels, or (height, width)",repr(size))
     sizes = tuple(check_number("size",v,1,4096,whole=True) for v in sizes)
-    channels,fit = check_number("channels",channels,1,16,whole=True),check_choice("fit",fit,("crop","pad"))
+    channels = check_number("channels",channels,1,16,whole=True)
+    fit = check_choice("fit",fit,("crop","pad"))
     try: need("PIL.ImageColor","data","reading image files").getrgb(background)
     except (ValueError,AttributeError,TypeError):
-        raise refusal("background","a colour such as 'white' or '#808080'",repr(background)) from None
+        what = "a colour such as 'white' or '#808080'"
+        raise refusal("background",what,repr(background)) from None
     if values is not None:
         try: lo,hi = map(float,values)
         except (TypeError,ValueError): lo = hi = math.nan
@@ -68,34 +70,41 @@ def _to_bytes(a, values):
     "Pixels of any kind as bytes, H×W×C"
     if a.ndim==2: a = a[...,None]
     if a.ndim!=3 or 0 in a.shape or a.shape[2]>16:
-        raise ValueError(f"expected an array H×W or H×W×C with 1 to 16 channels, got shape {a.shape}")
+        raise ValueError("expected an array H×W or H×W×C with 1 to 16 channels, "
+                         f"got shape {a.shape}")
     if a.dtype==bool: return a.astype(np.uint8)*255
     if a.dtype==np.uint8 and values is None: return a
-    if a.dtype.kind not in "uif": raise ValueError(f"expected pixels that are numbers, got {a.dtype}")
+    if a.dtype.kind not in "uif":
+        raise ValueError(f"expected pixels that are numbers, got {a.dtype}")
     if values is None and a.dtype!=np.uint16:
         span = f"its pixels are {a.dtype}, {a.min():g} to {a.max():g}"
         raise ValueError(f"{span}: say with values=(black, white) what they mean")
-    if not np.isfinite(a).all(): raise ValueError("expected finite pixels, got some that are not")
+    if not np.isfinite(a).all():
+        raise ValueError("expected finite pixels, got some that are not")
     lo,hi = values or (0,65535)
-    return ((a.astype(np.float64)-lo)*(255/(hi-lo))).round().clip(0,255).astype(np.uint8)
+    a = (a.astype(np.float64)-lo)*(255/(hi-lo))
+    return a.round().clip(0,255).astype(np.uint8)
 
 def open_picture(
     source, # path of a PNG, JPEG or TIFF file, or a binary file
-    most:int=4096, # pixels to a side that are needed; a JPEG much larger is decoded at less
+    most:int=4096, # pixels to a side that are needed; a large JPEG is decoded at less
 ):          # PIL.Image, upright
     "A picture as its file has it; OSError or ValueError where it cannot be read"
-    Image,ImageOps = need("PIL.Image","data","reading image files"),need("PIL.ImageOps","data","reading image files")
+    Image = need("PIL.Image","data","reading image files")
+    ImageOps = need("PIL.ImageOps","data","reading image files")
     try:
         with Image.open(source,formats=("PNG","JPEG","TIFF")) as im:
             pages = getattr(im,"n_frames",1)
             if pages>1: raise ValueError(f"it has {pages} pages, expected one")
-            deep = any(";16" in str(t[3]) for t in im.tile) and im.mode not in ("I","I;16","I;16B","F")
+            wide = im.mode not in ("I","I;16","I;16B","F")
+            deep = wide and any(";16" in str(t[3]) for t in im.tile)
             im.draft(None,(4*most,)*2)
             im.load()
             im = ImageOps.exif_transpose(im)
             im.info["deep"] = deep     # colour of 16 bits, of which Pillow keeps 8
             return im
-    except (SyntaxError,Image.DecompressionBombError,EOFError,OverflowError,MemoryError) as e:
+    except (SyntaxError,Image.DecompressionBombError,EOFError,OverflowError,
+            MemoryError) as e:
         raise ValueError(str(e) or type(e).__name__) from None
 
 def read_array(
@@ -104,12 +113,15 @@ def read_array(
     "An array from a file; nothing is unpickled; ValueError where the file is damaged"
     try: return np.array(np.load(path,mmap_mode="r",allow_pickle=False))
     except OSError: raise
-    except Exception as e: raise ValueError(f"not an .npy file of numbers: {e}" or type(e).__name__) from None
+    except Exception as e:
+        raise ValueError(f"not an .npy file of numbers: {e}") from None
 
+# %% ../../nbs/01d_folder.ipynb #byhand-07b
 _big = {"I;16":np.uint16,"I;16B":np.uint16,"I;16L":np.uint16,"F":np.float32}
 def _numbers(im):
     "Pixels of more than 8 bits as an array; None for a picture of bytes"
-    if im.mode=="I": return np.asarray(im).astype(np.uint16) if im.format=="PNG" else np.asarray(im)
+    if im.mode=="I":
+        return np.asarray(im).astype(np.uint16) if im.format=="PNG" else np.asarray(im)
     return np.asarray(im).astype(_big[im.mode]) if im.mode in _big else None
 
 def _scaled(im, values):
@@ -117,51 +129,65 @@ def _scaled(im, values):
     if values is None: return im
     Image = need("PIL.Image","data","reading image files")
     if im.info.get("deep"):
-        raise ValueError("it has colours of 16 bits, of which 8 are read, so values= would be wrong")
+        raise ValueError("it has colours of 16 bits, of which 8 are read, "
+                         "so values= would be wrong")
     if im.mode not in ("L", "RGB", "LA", "RGBA"):
-        raise ValueError(f"its pixels are of the kind {im.mode}, for which values= means nothing")
+        raise ValueError(f"its pixels are of the kind {im.mode}, "
+                         "for which values= means nothing")
     bands,n = list(im.split()),len(im.mode.removesuffix("A"))
-    bands[:n] = [Image.fromarray(_to_bytes(np.asarray(b),values)[...,0]) for b in bands[:n]]
+    bands[:n] = [Image.fromarray(_to_bytes(np.asarray(b),values)[...,0])
+                 for b in bands[:n]]
     return Image.merge(im.mode,bands)
 
 # %% ../../nbs/01d_folder.ipynb #c008
 def _fit(im, rule, fill):
     "One picture brought to the size of the rule"
-    Image,ImageOps = need("PIL.Image","data","reading image files"),need("PIL.ImageOps","data","reading image files")
+    Image = need("PIL.Image","data","reading image files")
+    ImageOps = need("PIL.ImageOps","data","reading image files")
     H,W = rule.size
     if im.size==(W,H): return im
     bicubic = Image.Resampling.BICUBIC
-    return ImageOps.fit(im,(W,H),bicubic) if rule.fit=="crop" else ImageOps.pad(im,(W,H),bicubic,fill)
+    if rule.fit=="crop": return ImageOps.fit(im,(W,H),bicubic)
+    return ImageOps.pad(im,(W,H),bicubic,fill)
 
 def _from_array(a, rule):
     "An array by the rule: its channels are kept, each by itself"
-    Image,colour = need("PIL.Image","data","reading image files"),need("PIL.ImageColor","data","reading image files")
+    Image = need("PIL.Image","data","reading image files")
+    colour = need("PIL.ImageColor","data","reading image files")
     a,C = _to_bytes(a,rule.values),rule.channels
     if a.shape[2]==1 and C==3: a = a.repeat(3,2)
-    elif a.shape[2]==3 and C==1: a = np.asarray(Image.fromarray(np.ascontiguousarray(a)).convert("L"))[...,None]
+    elif a.shape[2]==3 and C==1:
+        a = np.asarray(Image.fromarray(np.ascontiguousarray(a)).convert("L"))[...,None]
     elif a.shape[2]!=C:
-        raise ValueError(f"expected {C} channels, got an array of {a.shape[2]}, which does not say what they are")
+        raise ValueError(f"expected {C} channels, got an array of {a.shape[2]}, "
+                         "which does not say what they are")
     fill = colour.getrgb(rule.background)[:3]
-    fills = fill if C==3 else (round(sum(f*w for f,w in zip(fill,(0.299,0.587,0.114)))),)*C
-    bands = [_fit(Image.fromarray(np.ascontiguousarray(a[...,k])),rule,fills[k]) for k in range(C)]
+    grey = round(sum(f*w for f,w in zip(fill,(0.299,0.587,0.114))))
+    fills = fill if C==3 else (grey,)*C
+    bands = [_fit(Image.fromarray(np.ascontiguousarray(a[...,k])),rule,fills[k])
+             for k in range(C)]
     return np.stack([np.asarray(b) for b in bands],2)
 
 def read_image(
-    source,         # path of a PNG, JPEG, TIFF or .npy file, a binary file of the first three, or an array H×W[×C]
+    source,         # path of a PNG, JPEG, TIFF or .npy file, or an array H×W[×C]
     rule:ImageRule, # how it becomes an image of the data set
 ) -> np.ndarray:    # uint8, H×W×C
     "One picture, by the rule; OSError or ValueError where it cannot be read"
     Image = need("PIL.Image","data","reading image files")
-    if isinstance(source,(str,Path)) and str(source).lower().endswith(".npy"): source = read_array(source)
+    if isinstance(source,(str,Path)) and str(source).lower().endswith(".npy"):
+        source = read_array(source)
     if isinstance(source,np.ndarray): return _from_array(source,rule)
     im = open_picture(source,max(rule.size))
     if (a := _numbers(im)) is not None: return _from_array(a,rule)
     mode = {1:"L",3:"RGB",4:"RGBA"}.get(rule.channels)
-    if mode is None: raise ValueError(f"expected {rule.channels} channels, got a picture of the kind {im.mode}")
+    if mode is None:
+        raise ValueError(f"expected {rule.channels} channels, "
+                         f"got a picture of the kind {im.mode}")
     im = _scaled(im,rule.values)
     if im.mode in ("LA","PA","RGBA") or "transparency" in im.info:
         im = im.convert("RGBA")
-        if rule.channels<4: im = Image.alpha_composite(Image.new("RGBA",im.size,rule.background),im)
+        if rule.channels<4:
+            im = Image.alpha_composite(Image.new("RGBA",im.size,rule.background),im)
     im = _fit(im.convert(mode),rule,rule.background)
     return np.asarray(im).reshape(*rule.size,rule.channels)
 
@@ -181,9 +207,10 @@ _number = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _most = float(np.finfo(np.float32).max)
 
 def _refuse(problems, what, most=20):
-    "One error for all problems, if there are any; each is (line, text), without a line last"
+    "One error for all problems; each is (line, text), those without a line last"
     if not problems: return
-    said = [t for _,t in sorted(problems, key=lambda p: math.inf if p[0] is None else p[0])]
+    def line(p): return math.inf if p[0] is None else p[0]
+    said = [t for _,t in sorted(problems, key=line)]
     raise Problems(
         f"{what}: {len(said):,} problem{'s' if len(said)>1 else ''}",
         said[:most] + [f"… and {len(said)-most:,} more"] * (len(said) > most),
@@ -192,28 +219,34 @@ def _refuse(problems, what, most=20):
 def _short(v): return repr(v if len(v)<=40 else v[:37]+"…")
 
 def _category(cell, categories):
-    "The cell as one of the categories, also where a spreadsheet has made 3 a 3.0; None if it is none"
+    "The cell as one of the categories, also where a spreadsheet has made 3 a 3.0"
     if categories is None or cell in categories:
-        return re.sub(r"\.0+$", "", cell) if _number.fullmatch(cell) and categories is None else cell
+        loose = _number.fullmatch(cell) and categories is None
+        return re.sub(r"\.0+$", "", cell) if loose else cell
     plain = re.sub(r"\.0+$", "", cell)
     return plain if plain in categories else None
 
 def _discover(cells):
     "The categories of a column, in the order of numbers if they are numbers"
     found = {_category(c, None) for c in cells if c.lower() not in _missing}
-    return sorted(found, key=lambda c: (0,float(c),c) if all(map(_number.fullmatch, found)) else (1,0,c))
+    numbers = all(map(_number.fullmatch, found))
+    return sorted(found, key=lambda c: (0,float(c),c) if numbers else (1,0,c))
 
 # %% ../../nbs/01d_folder.ipynb #c015
 def _declared(categories, graph):
     "variable -> its categories as texts, or None where the table says them"
-    if isinstance(categories,Sequence) and not isinstance(categories,str): categories = dict.fromkeys(categories)
+    if isinstance(categories,Sequence) and not isinstance(categories,str):
+        categories = dict.fromkeys(categories)
     if not isinstance(categories,dict):
-        what = "a list of variables, or a dict, variable -> list of its categories or None"
+        what = ("a list of variables, or a dict, "
+                "variable -> list of its categories or None")
         raise refusal("categories",what,repr(categories))
     given = {graph.names[graph.index(v)]: c for v,c in categories.items()}
+    said = {v: c for v,c in given.items() if c is not None and len(c)>1}
     # refuses what is none
-    fixed = graph.with_categories({v: c for v,c in given.items() if c is not None and len(c)>1}).categories
-    return {**graph.categories,**{v: None if c is None else list(fixed.get(v,map(str,c))) for v,c in given.items()}}
+    fixed = graph.with_categories(said).categories
+    def known(v, c): return None if c is None else list(fixed.get(v,map(str,c)))
+    return graph.categories|{v: known(v,c) for v,c in given.items()}
 
 def _label(cell, cats, position):
     "A cell as a label; nan where it is missing, or a text that says what is wrong"
@@ -221,9 +254,11 @@ def _label(cell, cats, position):
     if cats is not None:
         k = _category(cell,position)
         if k is not None: return float(position[k])
-        return f"expected one of {', '.join(cats[:20])}{', …' if len(cats)>20 else ''}, got {_short(cell)}"
+        listed = ", ".join(cats[:20])+(", …" if len(cats)>20 else "")
+        return f"expected one of {listed}, got {_short(cell)}"
     if not _number.fullmatch(cell) or not abs(float(cell))<=_most:
-        comma = " (a decimal point, not a comma)" if _number.fullmatch(cell.replace(",",".",1)) else ""
+        fine = _number.fullmatch(cell.replace(",",".",1))
+        comma = " (a decimal point, not a comma)" if fine else ""
         return f"expected a number, got {_short(cell)}{comma}"
     if re.fullmatch(r"[+-]?\d+",cell) and int(cell)!=float(cell):
         return f"expected a number of at most 53 bits, got {_short(cell)}"
@@ -232,23 +267,30 @@ def _label(cell, cats, position):
 def _about_column(v, y, n_wrong, n):
     "What is wrong with a whole column of numbers, or None"
     known = y[~y.isnan()]
-    if n_wrong>n/2: return f"{v}: most cells are no numbers; if they are categories, say so with categories=[{v!r}]"
+    if n_wrong>n/2:
+        return (f"{v}: most cells are no numbers; "
+                f"if they are categories, say so with categories=[{v!r}]")
     if n_wrong: return None
     if not len(known): return f"{v}: expected labels, got none in {n:,} rows"
-    if (known==known[0]).all(): return f"{v}: expected labels that vary, got {known[0].item():g} in every row"
+    if (known==known[0]).all():
+        return f"{v}: expected labels that vary, got {known[0].item():g} in every row"
 
+# %% ../../nbs/01d_folder.ipynb #byhand-15b
 def _categories(columns, declared, problems):
     "Each declared category's values: those named, or those found in its column"
-    categories = {v: _discover(columns.get(v,())) if c is None else c for v,c in declared.items()}
+    categories = {v: _discover(columns.get(v,())) if c is None else c
+                  for v,c in declared.items()}
     for v,c in categories.items():
         if len(c) > 1000:
-            problems.append((None, f"{v}: expected at most 1,000 categories, got {len(c):,}; is it a number?"))
+            said = f"expected at most 1,000 categories, got {len(c):,}; is it a number?"
+            problems.append((None, f"{v}: {said}"))
         elif len(c)<2 and v in columns:
-            problems.append((None,f"{v}: expected at least two categories, got {', '.join(c) or 'none'}"))
+            said = f"expected at least two categories, got {', '.join(c) or 'none'}"
+            problems.append((None, f"{v}: {said}"))
     return categories
 
 def _parse(columns, graph, categories, problems, where):
-    """Cells to labels: (labels, graph with its categories); `columns`: variable -> list of cells;
+    """Cells to labels: (labels, graph with its categories); `columns`: name → cells;
     `where`: (variable, row) -> (line, words)"""
     categories = _categories(columns,_declared(categories,graph),problems)
     n = max(map(len,columns.values()),default=0)
@@ -258,68 +300,81 @@ def _parse(columns, graph, categories, problems, where):
         position = {c: k for k,c in enumerate(cats or ())}
         labels = [_label(c,cats,position) for c in cells]
         wrong = [(row,said) for row,said in enumerate(labels) if isinstance(said,str)]
-        y[:len(cells),i] = torch.tensor([math.nan if isinstance(o,str) else o for o in labels],dtype=torch.float64)
-        problems += [(where(v,row)[0],f"{where(v,row)[1]}: {said}") for row,said in wrong]
-        if cats is None and (said := _about_column(v,y[:,i],len(wrong),n)): problems.append((None,said))
+        numbers = [math.nan if isinstance(o,str) else o for o in labels]
+        y[:len(cells),i] = torch.tensor(numbers,dtype=torch.float64)
+        problems += [(where(v,row)[0],f"{where(v,row)[1]}: {said}")
+                     for row,said in wrong]
+        if cats is None and (said := _about_column(v,y[:,i],len(wrong),n)):
+            problems.append((None,said))
     return y,categories
 
 def _as_graph(graph):
     if isinstance(graph,CausalGraph): return graph
     if not isinstance(graph, str):
-        raise refusal("graph", "a CausalGraph, or its arrows as text like 'a->b, a->c'", described(graph))
+        raise refusal("graph", "a CausalGraph, or its arrows as text like 'a->b, a->c'",
+                      described(graph))
     return CausalGraph.from_edges(graph)
 
 # %% ../../nbs/01d_folder.ipynb #c016
 class LabelTable(NamedTuple):
     "A table of labels as it was read"
-    names:list         # of the images, in the order of the lines; empty where it cannot be read
+    names:list         # of the images, in the order of the lines; empty: unreadable
     lines:list         # at which line each stands
     labels:Tensor      # (N, n_vars), float64; nan = missing
     graph:CausalGraph  # with the categories of its variables
     ignored:list       # columns that were left alone
 
 def _records(path, problems):
-    "Lines of a CSV file as (line number, cells); what cannot be read goes to `problems`"
+    "Lines of a CSV file as (line number, cells), or else `problems`"
     data,name = Path(path).read_bytes(),Path(path).name
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise ValueError(f"{name}: expected UTF-8; it is UTF-16: save it as CSV in UTF-8")
+        raise ValueError(f"{name}: expected UTF-8; "
+                         "it is UTF-16: save it as CSV in UTF-8")
     damaged = set()
     for k,line in enumerate(data.split(b"\n"), 1):
         try: line.decode("utf-8")
         except UnicodeDecodeError as e:
             damaged.add(k)
             problems.append(
-                (k, f"{name}, line {k}: not UTF-8, byte 0x{line[e.start]:02x}; save the file as CSV in UTF-8")
+                (k, f"{name}, line {k}: not UTF-8, byte 0x{line[e.start]:02x}; "
+                    "save the file as CSV in UTF-8")
             )
         if b"\0" in line:
             damaged.add(k)
-            problems.append((k, f"{name}, line {k}: a NUL byte; the file is damaged, or not a text"))
-    text = io.StringIO(data.decode("utf-8-sig", errors="replace").replace("\0", ""), newline="")
+            said = "a NUL byte; the file is damaged, or not a text"
+            problems.append((k, f"{name}, line {k}: {said}"))
+    text = io.StringIO(data.decode("utf-8-sig", errors="replace").replace("\0", ""),
+                       newline="")
     reader,records = csv.reader(text, strict=True),[]
     while True:
         line = reader.line_num+1
         try: cells = next(reader)
         except StopIteration: return records
         except csv.Error as e:
-            problems.append((line, f"{name}, line {line}: not a line of a CSV file ({e})"))
+            said = f"{name}, line {line}: not a line of a CSV file ({e})"
+            problems.append((line, said))
             continue
-        if damaged and damaged & set(range(line, reader.line_num+1)) and records: continue
+        if damaged and damaged & set(range(line, reader.line_num+1)) and records:
+            continue
         if any(c.strip() for c in cells):
-            records.append((line, [unicodedata.normalize("NFC", c.strip()) for c in cells]))
+            cells = [unicodedata.normalize("NFC", c.strip()) for c in cells]
+            records.append((line, cells))
 
 # %% ../../nbs/01d_folder.ipynb #c017
 def _header(records, name, wanted, found):
-    "Where each wanted column stands; what is wrong with the line of names goes to `found`"
+    "Where each wanted column stands; what is wrong with the names goes to `found`"
     line,header = records[0]
     sep = next((s for s in ";\t|" if s in header[0]),None) if len(header)==1 else None
     if sep:
-        found.append((line,f"{name}, line {line}: the columns are separated by {sep!r}; expected commas"))
+        said = f"the columns are separated by {sep!r}; expected commas"
+        found.append((line,f"{name}, line {line}: {said}"))
         return None
     for c in wanted:
         if header.count(c)==1: continue
         got = header.count(c) if c in header else ", ".join(map(_short,header))
         found.append(
-            (line, f"{name}, line {line}: expected {'one column' if c in header else 'a column'} {c}, got {got}")
+            (line, f"{name}, line {line}: "
+                   f"expected {'one' if c in header else 'a'} column {c}, got {got}")
         )
     return {c: header.index(c) for c in wanted if c in header}
 
@@ -337,48 +392,60 @@ def _lines(records, column, name, found):
             continue
         if k is not None:
             place = f"{at}, column {k+1} (image): "
-            if not cells[k]: found.append((line,place+"expected the name of a file, got nothing"))
+            if not cells[k]:
+                found.append((line,place+"expected the name of a file, got nothing"))
             elif cells[k] in first:
-                found.append((line, place + f"{_short(cells[k])} stands in line {first[cells[k]]} already"))
+                said = f"{_short(cells[k])} stands in line {first[cells[k]]} already"
+                found.append((line, place+said))
             first.setdefault(cells[k],line)
         rows.append(cells)
         at_line.append(line)
     return rows,at_line,names,lines
 
+# %% ../../nbs/01d_folder.ipynb #byhand-17b
+def _table_file(path):
+    path = Path(path)
+    if path.is_file(): return path
+    raise refusal("labels_csv","a CSV file",f"{path}, and there is no such file")
+
 def read_labels(
     path,          # CSV file
-    graph,         # CausalGraph, or its arrows as text: 'a->b, a->c'
-    categories=(), # variables that are categories: a list, or a dict, variable -> its categories
-    problems=None, # list to which (line, text) are added; None: a ValueError with all of them
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
+    categories:list|tuple|dict=(), # a list; or variable -> categories
+    problems=None, # list to which (line, text) are added; None: a ValueError
 ) -> LabelTable:
     "A table of labels; ValueError with every problem in it, by line and column"
-    graph,found,path = _as_graph(graph),[],Path(path)
-    if not path.is_file(): raise refusal("labels_csv","a CSV file",f"{path}, and there is no such file")
+    graph,found,path = _as_graph(graph),[],_table_file(path)
     records,name = _records(path,found),path.name
     wanted,names,lines = ["image",*graph.names],[""]*len(found),[k for k,_ in found]
     if not records:
         found.append(
-            (None, f"{name}: expected a line of column names, {', '.join(wanted)}, got nothing that can be read")
+            (None, f"{name}: expected a line of column names, {', '.join(wanted)}, "
+                   "got nothing that can be read")
         )
         _refuse(found,f"labels_csv {path}")
     column = _header(records,name,wanted,found)
     if column is None: _refuse(found,f"labels_csv {path}")
     rows,at_line,more_names,more_lines = _lines(records,column,name,found)
     names,lines = names+more_names,lines+more_lines
-    if not rows and not found: found.append((None,f"{name}: expected a line for every image, got none"))
-    columns = {v: [r[column[v]] for r in rows] for v in graph.names if v in column} if rows else {}
-    def where(v, row): return at_line[row],f"{name}, line {at_line[row]}, column {column[v]+1} ({v})"
+    if not rows and not found:
+        found.append((None,f"{name}: expected a line for every image, got none"))
+    there = [v for v in graph.names if v in column] if rows else []
+    columns = {v: [r[column[v]] for r in rows] for v in there}
+    def where(v, row):
+        return at_line[row],f"{name}, line {at_line[row]}, column {column[v]+1} ({v})"
     y,cats = _parse(columns,graph,categories,found,where)
     if problems is None: _refuse(found,f"labels_csv {path}")
     else: problems += found
     ignored = [c for c in records[0][1] if c not in wanted]
-    return LabelTable(names,lines,y,graph if found else graph.with_categories(cats),ignored)
+    return LabelTable(names,lines,y,graph if found else graph.with_categories(cats),
+                      ignored)
 
 # %% ../../nbs/01d_folder.ipynb #c022
 _kinds = (".png",".jpg",".jpeg",".tif",".tiff",".npy")
 
 def _image_files(folder):
-    "All pictures in a folder by their paths inside it, sorted; hidden files and folders are left out"
+    "All pictures in a folder by their paths inside it, sorted; hidden ones left out"
     out = {}
     for root,dirs,files in os.walk(folder):
         dirs[:] = sorted(d for d in dirs if not d.startswith("."))
@@ -386,7 +453,9 @@ def _image_files(folder):
             if f.lower().endswith(_kinds) and not f.startswith("."):
                 p = Path(root)/f
                 # no pipe, no device
-                if p.is_file(): out[unicodedata.normalize("NFC", p.relative_to(folder).as_posix())] = p
+                if p.is_file():
+                    path = p.relative_to(folder).as_posix()
+                    out[unicodedata.normalize("NFC", path)] = p
     return dict(sorted(out.items()))
 
 def _match(table, files, csv_name, folder, unlabelled, problems):
@@ -412,25 +481,28 @@ def _match(table, files, csv_name, folder, unlabelled, problems):
                 )
             )
         elif lines.setdefault(fits[0], line)!=line and times[name]==1:
-            problems.append((line, at + f"{fits[0]} stands in line {lines[fits[0]]} already"))
+            said = f"{fits[0]} stands in line {lines[fits[0]]} already"
+            problems.append((line, at + said))
         chosen.append(fits[0] if fits else None)
     left = [k for k in files if k not in lines]
     if not unlabelled and "" not in table.names:
         problems += [
-            (None, f"{k}: a picture without a line in {csv_name}; with unlabelled=True it is an image without labels")
+            (None, f"{k}: a picture without a line in {csv_name}; "
+                   "with unlabelled=True it is an image without labels")
             for k in left
         ]
     return chosen,left
 
 # %% ../../nbs/01d_folder.ipynb #c023
 def _decoded(sources, rule, n_workers, problems, names, progress):
-    "Pictures as bytes, in blocks and in order; one that cannot be read is zeros, and a problem"
+    "Pictures as bytes, in order and blocks; an unreadable one is zeros, and a problem"
     def one(i, source):
         try:
             if source is None: raise ValueError("there is no picture")
             return read_image(source, rule)
         except Exception as e:   # a damaged file can make a decoder raise anything
-            problems.append((i, f"{names[i]}: cannot be read, {' '.join(str(e).split()) or type(e).__name__}"))
+            said = " ".join(str(e).split()) or type(e).__name__
+            problems.append((i, f"{names[i]}: cannot be read, {said}"))
             return np.zeros((*rule.size,rule.channels), np.uint8)
     with ThreadPoolExecutor(n_workers or os.cpu_count()) as pool, tqdm(
         total=len(names), desc="reading images", unit="image", disable=not progress
@@ -468,16 +540,19 @@ def _stored(path, shape):
     want,got = _sample(path)
     try: array = np.load(path,mmap_mode="r",allow_pickle=False)
     except (ValueError,OSError,EOFError): array = None
-    if want==got and array is not None and array.shape==shape and array.dtype==np.uint8: return StoredImages(array)
+    if want==got and array is not None and array.shape==shape and array.dtype==np.uint8:
+        return StoredImages(array)
     print(f"{path} is damaged and is made again")
 
 def _write_stored(path, shape, blocks, problems):
     "Blocks of images into one file, whole or not at all; its digest stands behind them"
     with atomic(path) as part:
         with open(part,"wb") as f:
-            np.lib.format.write_array_header_1_0(f,dict(descr="|u1",fortran_order=False,shape=shape))
+            np.lib.format.write_array_header_1_0(f,
+                dict(descr="|u1",fortran_order=False,shape=shape))
             for b in blocks:
-                if not problems: f.write(b)   # once the file will not be used, only the problems are looked for
+                # once the file will not be used, only the problems are looked for
+                if not problems: f.write(b)
             f.write(bytes(32))
         if problems: raise _Enough
         digest = _sample(part)[0]
@@ -500,7 +575,8 @@ def _load(sources, n, key, rule, memory, cache, n_workers, problems, names, prog
         return images if rule.channels<=4 else StoredImages(images)
     cache = cache_home()/"folder" if cache is None else Path(cache)
     cache.mkdir(parents=True,exist_ok=True)
-    path = cache/(hashlib.sha256(repr(("v2",key,shape,tuple(rule))).encode()).hexdigest()[:32]+".npy")
+    asked = repr(("v2",key,shape,tuple(rule))).encode()
+    path = cache/(hashlib.sha256(asked).hexdigest()[:32]+".npy")
     if (found := _stored(path,shape)) is not None: return found
     free = shutil.disk_usage(cache).free
     if free<size+10**6:
@@ -516,73 +592,90 @@ def _note(name, data, ignored, extra):
     kept = (
         "in memory"
         if isinstance(data.images, Tensor)
-        else f"{data.images.array.nbytes/1e9:.2f} GB of bytes in {data.images.array.filename}"
+        else f"{data.images.array.nbytes/1e9:.2f} GB of bytes "
+             f"in {data.images.array.filename}"
     )
     print(
-        f"{name}: {len(data):,} images {data.image_shape}, {kept}{extra}; labels missing:"
+        f"{name}: {len(data):,} images {data.image_shape}, {kept}{extra}; "
+        "labels missing:"
         f" {', '.join(f'{v} {m:,}' for v,m in zip(data.graph.names, missing))}"
         + "".join(
             f"; {v} is one of {', '.join(cs[:10])}{', …' if len(cs)>10 else ''}"
             for v, cs in data.graph.categories.items()
         )
-        + (f"; columns left alone: {', '.join(ignored[:10])}{', …' if len(ignored)>10 else ''}" if ignored else "")
+        + (f"; columns left alone: {', '.join(ignored[:10])}"
+           f"{', …' if len(ignored)>10 else ''}" if ignored else "")
     )
 
 # %% ../../nbs/01d_folder.ipynb #c025
 def from_folder(
-    images,               # folder with PNG, JPEG, TIFF and .npy files, also in subfolders
-    labels_csv,           # CSV file: a column image, one for each variable; None: `labels.csv`
-    graph,                # CausalGraph, or its arrows as text: 'a->b, a->c'
+    images:str|Path,      # folder with PNG, JPEG, TIFF and .npy files, also below it
+    labels_csv:str|Path,  # CSV file: `image` and the variables; None: `labels.csv`
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
     *,
-    size=64,              # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,    # height and width in pixels, one number or (height, width)
     channels:int=3,       # 1: grey, 3: RGB, 4: RGB and alpha
-    fit:str="crop",       # "crop": the centre of each picture; "pad": all of it, on `background`
-    background="white",   # a colour by name or as "#rrggbb"; under what is transparent, and around what is padded
-    values=None,          # (black, white), for pixels that are not bytes
-    categories=(),        # variables that are categories: a list, or a dict, variable -> its categories
-    unlabelled=False,     # take pictures without a line as images without labels; otherwise they are an error
-    memory:float=2.,      # gigabytes that the images may take as floats; beyond, they stay in a file
-    cache=None,           # folder of that file; None: `cache_home()/"folder"`
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    fit:str="crop",       # "crop": the centre; "pad": all of it, on `background`
+    background:str="white", # by name or as "#rrggbb"; under what is transparent, around
+    values:tuple=None,    # (black, white), for pixels that are not bytes
+    categories:list|tuple|dict=(), # a list; or variable -> categories
+    unlabelled:bool=False, # pictures without a line: without labels; False: an error
+    memory:float=2.,      # gigabytes of floats; beyond, images stay in a file
+    cache:str|Path=None,  # folder of that file; None: `cache_home()/"folder"`
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
     labelled:float=1.,    # fraction of the train and valid rows that keep their labels
     seed:int=0,           # of the splits and of which labels are kept
     n_workers:int=None,   # threads that decode; None: one per processor
-    progress=True,        # show a progress bar
-) -> CausalDataset:       # rows in the order of the table, then pictures without a line by name
-    "Images in a folder with the labels of a table; ValueError with everything that is wrong in them"
-    rule,graph,folder,problems = image_rule(size, channels, fit, background, values),_as_graph(graph),Path(images),[]
-    if not folder.is_dir(): raise refusal("images","a folder",f"{folder}, and there is no such folder")
+    progress:bool=True,   # show a progress bar
+) -> CausalDataset:       # rows as in the table, then pictures without a line
+    "Images in a folder with a table of labels, or a ValueError with all that is wrong"
+    rule = image_rule(size, channels, fit, background, values)
+    graph,folder,problems = _as_graph(graph),Path(images),[]
+    if not folder.is_dir():
+        raise refusal("images","a folder",f"{folder}, and there is no such folder")
     path = folder/"labels.csv" if labels_csv is None else Path(labels_csv)
     table,files = read_labels(path, graph, categories, problems),_image_files(folder)
-    if not files: problems.append((None, f"{folder}: no pictures; expected files that end in {', '.join(_kinds)}"))
-    if not problems or table.names: chosen,left = _match(table, files, path.name, folder, unlabelled, problems)
+    if not files:
+        said = f"{folder}: no pictures; expected files that end in {', '.join(_kinds)}"
+        problems.append((None, said))
+    if not problems or table.names:
+        chosen,left = _match(table, files, path.name, folder, unlabelled, problems)
     _refuse(problems, f"labels_csv {path}")
     chosen += left if unlabelled else []
-    y = torch.cat([table.labels, table.labels.new_full((len(chosen)-len(table.labels), graph.n), math.nan)])
+    rest = len(chosen)-len(table.labels)
+    none = table.labels.new_full((rest, graph.n), math.nan)
+    y = torch.cat([table.labels, none])
     stats = [os.stat(files[k]) for k in chosen]
-    key = (str(folder.resolve()), [(k,s.st_size,s.st_mtime_ns) for k,s in zip(chosen,stats)])
+    key = (str(folder.resolve()),
+           [(k,s.st_size,s.st_mtime_ns) for k,s in zip(chosen,stats)])
     x = _load(
-        lambda: (files[k] for k in chosen), len(chosen), key, rule, memory, cache, n_workers, problems, chosen, progress
+        lambda: (files[k] for k in chosen), len(chosen), key, rule, memory, cache,
+        n_workers, problems, chosen, progress
     )
     _refuse(problems, f"images in {folder}")
-    data = CausalDataset(table.graph, x, y, splits=splits, seed=seed, labelled=labelled, name=folder.name)
-    _note(str(folder), data, table.ignored, f", {len(left):,} of them without a line" if left else "")
+    data = CausalDataset(table.graph, x, y, splits=splits, seed=seed, labelled=labelled,
+                         name=folder.name)
+    _note(str(folder), data, table.ignored,
+          f", {len(left):,} of them without a line" if left else "")
     return data
 
 # %% ../../nbs/01d_folder.ipynb #c038
 def _columns(labels, graph):
     "The column of each variable"
     if labels is None: return list(graph.names)
-    what = f"a dict, variable -> column, or a column for each of {', '.join(graph.names)}"
+    what = "a dict, variable -> column, or a column for each of "
+    what += ", ".join(graph.names)
     if isinstance(labels,Mapping):
         given = {graph.names[graph.index(v)]: c for v,c in labels.items()}
-        if len(given)!=graph.n or len(labels)!=graph.n: raise refusal("labels",what,repr(dict(labels)))
+        if len(given)!=graph.n or len(labels)!=graph.n:
+            raise refusal("labels",what,repr(dict(labels)))
         return [given[v] for v in graph.names]
-    if not isinstance(labels,(list,tuple)) or len(labels)!=graph.n: raise refusal("labels",what,repr(labels))
+    if not isinstance(labels,(list,tuple)) or len(labels)!=graph.n:
+        raise refusal("labels",what,repr(labels))
     return list(labels)
 
 def _cells(dataset, graph, columns):
-    "The cells of each variable as texts, and the categories that the data set itself knows"
+    "The cells of each variable as texts, and the categories the data set knows"
     import datasets
     cells,found = {},{}
     for v,c in zip(graph.names,columns):
@@ -597,13 +690,17 @@ def _sources(dataset, image):
     "Function that gives the pictures one after the other: encoded, or as arrays"
     import datasets
     kind,pictures = dataset.features[image],dataset.select_columns([image])
-    if encoded := isinstance(kind,datasets.Image): pictures = pictures.cast_column(image,datasets.Image(decode=False))
+    if encoded := isinstance(kind,datasets.Image):
+        pictures = pictures.cast_column(image,datasets.Image(decode=False))
     else:
-        while hasattr(kind,"feature"): kind = kind.feature   # a list of lists of numbers, down to the number
+        # a list of lists of numbers, down to the number
+        while hasattr(kind,"feature"): kind = kind.feature
         if not re.match("u?int|float|bool",str(getattr(kind,"dtype",""))):
-            raise refusal("image","a column of pictures or of arrays",f"{dataset.features[image]} in {image!r}")
+            raise refusal("image","a column of pictures or of arrays",
+                          f"{dataset.features[image]} in {image!r}")
     def picture(p):
-        if p is None or not encoded: return None if p is None else np.asarray(p,kind.dtype)
+        if p is None or not encoded:
+            return None if p is None else np.asarray(p,kind.dtype)
         return p["path"] if p["bytes"] is None else io.BytesIO(p["bytes"])
     def sources():
         for start in range(0,len(pictures),512):
@@ -612,39 +709,45 @@ def _sources(dataset, image):
 
 # %% ../../nbs/01d_folder.ipynb #c039
 def from_huggingface(
-    dataset,            # a `datasets.Dataset`: one split
-    graph,              # CausalGraph, or its arrows as text: 'a->b, a->c'
+    dataset:object,     # a `datasets.Dataset`: one split
+    graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
     image:str="image",  # column of the pictures
-    labels=None,        # column of each variable, in order or as a dict; None: called like the variables
+    labels:list|tuple|dict=None, # column of each variable; None: same names
     *,
-    size=64,            # height and width in pixels, one number or (height, width)
+    size:int|tuple=64,  # height and width in pixels, one number or (height, width)
     channels:int=3,     # 1: grey, 3: RGB, 4: RGB and alpha
     fit:str="crop",     # "crop" or "pad"
-    background="white", # a colour by name or as "#rrggbb"
-    values=None,        # (black, white), for pixels that are not bytes
-    categories=(),      # further variables that are categories: a list, or a dict, variable -> list of its categories
-    memory:float=2.,    # gigabytes that the images may take as floats; beyond, they stay in a file
-    cache=None,         # folder of that file; None: `cache_home()/"folder"`
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    background:str="white", # a colour by name or as "#rrggbb"
+    values:tuple=None,  # (black, white), for pixels that are not bytes
+    categories:list|tuple|dict=(), # further ones: a list, or a dict
+    memory:float=2.,    # gigabytes of floats; beyond, images stay in a file
+    cache:str|Path=None, # folder of that file; None: `cache_home()/"folder"`
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or name -> rows
     labelled:float=1.,  # fraction of the train and valid rows that keep their labels
     seed:int=0,         # of the splits and of which labels are kept
     n_workers:int=None, # threads that decode; None: one per processor
-    progress=True,      # show a progress bar
+    progress:bool=True, # show a progress bar
 ) -> CausalDataset:     # rows in the order of the data set
-    "A data set of the Hugging Face library; ValueError with everything that is wrong in it"
+    "A data set of Hugging Face's library, or a ValueError with all that is wrong"
     try: import datasets
-    except ImportError as e: raise ImportError("from_huggingface needs datasets: pip install datasets") from e
-    rule,graph,problems = image_rule(size, channels, fit, background, values),_as_graph(graph),[]
+    except ImportError as e:
+        what = "from_huggingface needs datasets: pip install datasets"
+        raise ImportError(what) from e
+    rule = image_rule(size, channels, fit, background, values)
+    graph,problems = _as_graph(graph),[]
     if isinstance(dataset, datasets.DatasetDict):
         one = f"one split, dataset[{next(iter(dataset),'train')!r}] for example"
         raise refusal("dataset",one,f"all of {', '.join(dataset)}")
-    if not isinstance(dataset,datasets.Dataset): raise refusal("dataset","a datasets.Dataset",type(dataset).__name__)
+    if not isinstance(dataset,datasets.Dataset):
+        raise refusal("dataset","a datasets.Dataset",type(dataset).__name__)
     columns = _columns(labels,graph)
     for c in (image,*columns):
         if c in dataset.column_names: continue
-        raise refusal("image" if c==image else "labels",f"one of {', '.join(dataset.column_names)}",f"no column {c!r}")
+        raise refusal("image" if c==image else "labels",
+                      f"one of {', '.join(dataset.column_names)}",f"no column {c!r}")
     if not len(dataset): raise refusal("dataset","at least one row","none")
-    if isinstance(categories, Sequence) and not isinstance(categories, str): categories = dict.fromkeys(categories)
+    if isinstance(categories, Sequence) and not isinstance(categories, str):
+        categories = dict.fromkeys(categories)
     cells,found = _cells(dataset,graph,columns)
     y, cats = _parse(
         cells,
@@ -669,6 +772,8 @@ def from_huggingface(
     )
     _refuse(problems, "dataset")
     name = dataset.info.dataset_name or "huggingface"
-    data = CausalDataset(graph.with_categories(cats), x, y, splits=splits, seed=seed, labelled=labelled, name=name)
-    _note(name, data, [c for c in dataset.column_names if c not in (image,*columns)], "")
+    data = CausalDataset(graph.with_categories(cats), x, y, splits=splits, seed=seed,
+                         labelled=labelled, name=name)
+    _note(name, data, [c for c in dataset.column_names if c not in (image,*columns)],
+          "")
     return data

@@ -25,17 +25,21 @@ _broken = OSError,EOFError,zlib.error      # what damage of a file looks like to
 def read_idx(
     path,        # an IDX file of bytes, gzipped when its name ends in .gz
 ) -> np.ndarray: # uint8, of the shape the file says
-    "One file of MNIST's format; ValueError that names the file for one that is not whole"
+    "A file of MNIST's format; ValueError that names it if it is not whole"
     path = Path(path)
-    if not path.is_file(): raise refusal("path","an IDX file",f"{path}, and there is no such file")
+    if not path.is_file():
+        raise refusal("path","an IDX file",f"{path}, and there is no such file")
     try:
         with (gzip.open if path.suffix==".gz" else open)(path,"rb") as f:
             shape = _idx_shape(f,path)
             b = f.read(math.prod(shape)+1)
-    except _broken as e: raise refusal("path","a readable IDX file",f"{path}: {e or type(e).__name__}") from e
+    except _broken as e:
+        got = f"{path}: {e or type(e).__name__}"
+        raise refusal("path","a readable IDX file",got) from e
     if len(b)!=math.prod(shape):
         held = f"more than {len(b)-1:,}" if len(b)>math.prod(shape) else f"{len(b):,}"
-        raise refusal("path","a whole IDX file",f"{path}, which announces {shape} and holds {held} bytes")
+        raise refusal("path","a whole IDX file",
+                      f"{path}, which announces {shape} and holds {held} bytes")
     return np.frombuffer(b,np.uint8).reshape(shape).copy()
 
 def _idx_shape(f, path):
@@ -44,12 +48,15 @@ def _idx_shape(f, path):
     sizes = f.read(4*head[3]) if len(head)==4 else b""
     if head[:3]!=b"\0\0\x08" or len(head)<4 or len(sizes)<4*head[3] or not sizes:
         begins = head.hex(" ") or "nothing"
-        raise refusal("path","an IDX file of bytes",f"{path}, which begins with {begins}")
+        raise refusal("path","an IDX file of bytes",
+                      f"{path}, which begins with {begins}")
     shape = tuple(np.frombuffer(sizes,">u4").tolist())
     held = path.stat().st_size
-    most = max(2**26,32*held) if path.suffix==".gz" else held    # pictures do not shrink to a 32nd
+    # pictures do not shrink to a 32nd
+    most = max(2**26,32*held) if path.suffix==".gz" else held
     if math.prod(shape)<=most and len(shape)<=8: return shape
-    raise refusal("path","a whole IDX file",f"{path}, which announces {shape} in {held:,} bytes")
+    raise refusal("path","a whole IDX file",
+                  f"{path}, which announces {shape} in {held:,} bytes")
 
 _prefix = dict(train="train",test="t10k")
 def _file(folder, split, what, suffix):
@@ -63,7 +70,8 @@ def read_mnist(
     split:str="train", # "train" (60,000) or "test" (10,000)
 ) -> tuple:            # images, uint8 (N, 28, 28); digit class, uint8 (N,)
     "Plain MNIST from its IDX files"
-    files = [_file(folder,split,*v) for v in (("images","-idx3-ubyte"),("labels","-idx1-ubyte"))]
+    files = [_file(folder,split,*v)
+             for v in (("images","-idx3-ubyte"),("labels","-idx1-ubyte"))]
     images,digit = map(read_idx,files)
     if digit.ndim==1 and images.shape==(len(digit),28,28): return images,digit
     what = f"{images.shape} in {files[0]} and {digit.shape} in {files[1]}"
@@ -73,10 +81,12 @@ def read_mnist(
 def cache_home() -> Path: # `$CAUSALDIFFAE_HOME`, or the platform's cache folder
     "Where downloads and built data sets are kept"
     if home := os.environ.get("CAUSALDIFFAE_HOME"): return Path(home).expanduser()
-    platformdirs = need("platformdirs","data","the platform's cache folder, where CAUSALDIFFAE_HOME is not set,")
+    platformdirs = need("platformdirs","data",
+        "the platform's cache folder, where CAUSALDIFFAE_HOME is not set,")
     return platformdirs.user_cache_path("causaldiffae",appauthor=False)
 
-MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist","https://storage.googleapis.com/cvdf-datasets/mnist")
+MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist",
+                 "https://storage.googleapis.com/cvdf-datasets/mnist")
 MNIST_MD5 = { # of the unpacked files
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
@@ -99,11 +109,13 @@ def _md5(path):
 def _fetch(url, part, timeout):
     "Bring `part` to the whole of `url`, continuing where it stops"
     start = part.stat().st_size if part.exists() else 0
-    with urlopen(Request(url,headers={"Range": f"bytes={start}-"} if start else {}),timeout=timeout) as r:
+    asked = Request(url,headers={"Range": f"bytes={start}-"} if start else {})
+    with urlopen(asked,timeout=timeout) as r:
         if r.status!=206: start = 0   # the server sends everything from the beginning
         length = r.headers.get("Content-Length","")
         total = start+int(length) if length.isdigit() else None
-        bar = tqdm(total=total,initial=start,unit="B",unit_scale=True,desc=url.split("/")[-1])
+        bar = tqdm(total=total,initial=start,unit="B",unit_scale=True,
+                   desc=url.split("/")[-1])
         with open(part,"ab" if start else "wb") as f, bar:
             while b := r.read(2**16):
                 f.write(b)
@@ -117,7 +129,7 @@ def download_mnist(
     folder=None,           # where to; None: `cache_home()/"mnist"`
     mirrors=MNIST_MIRRORS, # addresses that hold the files, tried in this order, twice
     files=MNIST_MD5,       # name -> MD5 of the unpacked file
-    timeout=30,            # seconds without an answer after which a mirror counts as dead
+    timeout=30,            # seconds without an answer until a mirror counts as dead
 ) -> Path:                 # the folder that holds all files
     "MNIST's files from the first mirror that has them whole; OSError if none has"
     folder = cache_home()/"mnist" if folder is None else Path(folder)
@@ -133,28 +145,32 @@ def _download(path, md5, mirrors, timeout):
         try: _fetch(f"{mirror}/{path.name}",part,timeout)
         except (OSError,HTTPException) as e:
             problems.append(f"{mirror}: {e}")
-            if getattr(e,"code",None)!=416: continue   # 416: nothing beyond `part`; the sum decides
+            # 416: nothing beyond `part`; the sum decides
+            if getattr(e,"code",None)!=416: continue
         if _md5(part)==md5: return os.replace(part,path)
         problems.append(f"{mirror}: wrong checksum")
         part.unlink(missing_ok=True)
     said = "\n  ".join(problems)
-    raise OSError(f"{path.name} could not be downloaded into {path.parent}; call again to continue.\n  {said}")
+    raise OSError(f"{path.name} could not be downloaded into {path.parent}; "
+                  f"call again to continue.\n  {said}")
 
 # %% ../../nbs/01ba_mnist.ipynb #c015
 def embedded_digits(
     n=None,  # how many, at most 1,797; None: all
 ) -> tuple:  # images, uint8 (n, 28, 28); digit class, uint8 (n,)
-    "scikit-learn's handwritten digits, drawn again along their centre line with a pen of 2.4 pixels"
+    "scikit-learn's digits, drawn again along their centre line, 2.4 pixels wide"
     load_digits = need("sklearn.datasets","data","the embedded digits").load_digits
     small = load_digits()
     most = len(small.images)
     n = most if n is None else check_number("n",n,1,most,whole=True)
-    return np.stack([_redrawn(x) for x in small.images[:n]]),small.target[:n].astype(np.uint8)
+    drawn = np.stack([_redrawn(x) for x in small.images[:n]])
+    return drawn,small.target[:n].astype(np.uint8)
 
 def _redrawn(x, s=4):
-    "A coarse picture of a digit, (8, 8), along its centre line with a pen of 2.4 pixels, uint8 (28, 28)"
+    "A coarse digit, (8, 8), along its centre line, 2.4 pixels wide, uint8 (28, 28)"
     ndimage,morphology,_ = _skimage()
     x = np.pad(_resized(x, (20*s,20*s)), 4*s)
     x = ndimage.gaussian_filter(x, 0.7*s) - 0.9*ndimage.gaussian_filter(x, 2*s)
     line = morphology.skeletonize(x>=0.2*x.max())
-    return (255*_reduce((ndimage.distance_transform_edt(~line)<=1.2*s).astype(float), s)).astype(np.uint8)
+    near = ndimage.distance_transform_edt(~line)<=1.2*s
+    return (255*_reduce(near.astype(float), s)).astype(np.uint8)

@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 from ..check import check_choice, check_number, described, need, refusal
 from .core import CausalDataset
-from .mnist import _file, cache_home, download_mnist, embedded_digits, read_mnist
+from .mnist import _file, cache_home, download_mnist
+from .mnist import embedded_digits, read_mnist
 from .strokes import draw_digit
 from ..files import atomic
 from ..graph import CausalGraph
@@ -43,7 +44,7 @@ morphomnist_scm = SCM(morphomnist_graph,
 def draw_noise(
     n:int,          # number of images
     generator=None, # `torch.Generator`; None: torch's global one
-) -> Tensor:        # γ of the thickness (pixels), ε of the intensity (standard normal), float64 (n, 2)
+) -> Tensor:        # γ of thickness (pixels), ε of intensity (normal), float64 (n, 2)
     "Exogenous noise of the published model (Pawlowski et al. 2020)"
     parts = torch.rand(n,10,generator=generator,dtype=torch.float64)
     gamma = -torch.log1p(-parts).sum(1)/5
@@ -57,20 +58,23 @@ def solve_labels(
     return morphomnist_scm.solve(noise,actions)
 
 def abduct_noise(
-    labels:Tensor, # thickness (above 0.5 pixels) and intensity (above 64, below 255), (n, 2)
+    labels:Tensor, # thickness (above 0.5) and intensity (64 to 255, neither), (n, 2)
 ) -> Tensor:       # float64 (n, 2), as draw_noise gives it
     "The noise that explains the labels: the inverse of `solve_labels`"
     y = doubles(labels)
-    if y.ndim!=2 or y.shape[1]!=2: raise refusal("labels","thickness and intensity, (n, 2)",described(y))
+    if y.ndim!=2 or y.shape[1]!=2:
+        raise refusal("labels","thickness and intensity, (n, 2)",described(y))
     t,i = y.T
     if ((t>0.5)&(i>64)&(i<255)).all(): return morphomnist_scm.abduct(y)
-    spans = f"thickness {t.min():g} to {t.max():g}, intensity {i.min():g} to {i.max():g}"
-    raise refusal("labels","thickness above 0.5 and intensity between 64 and 255, or no noise explains them",spans)
+    spans = (f"thickness {t.min():g} to {t.max():g}, "
+             f"intensity {i.min():g} to {i.max():g}")
+    what = "thickness above 0.5 and intensity between 64 and 255"
+    raise refusal("labels",f"{what}, or no noise explains them",spans)
 
 def implied_intensity(
     labels:Tensor, # factual thickness and intensity, (n, 2)
     thickness,     # the thickness asked for, pixels; one number or (n,)
-) -> Tensor:       # intensity after do(thickness), with each image's own noise, float64 (n,)
+) -> Tensor:       # intensity after do(thickness), noise kept, float64 (n,)
     "What the causal model makes of the intensity when only the thickness is set"
     abduct_noise(labels)                    # refuses labels that no noise explains
     return morphomnist_scm.counterfactual(labels,dict(thickness=thickness))[:,1]
@@ -82,7 +86,8 @@ def _rows(path):
         with open(path,newline="",encoding="utf-8-sig") as f:
             table = csv.DictReader(f)
             return [(table.line_num,r) for r in table]
-    except (UnicodeError,csv.Error) as e: raise refusal("folder",f"a table in {path.name}",f"{path}: {e}") from None
+    except (UnicodeError,csv.Error) as e:
+        raise refusal("folder",f"a table in {path.name}",f"{path}: {e}") from None
 
 def read_morpho_labels(
     folder,            # where `train-morpho.csv` and `t10k-morpho.csv` are
@@ -91,7 +96,8 @@ def read_morpho_labels(
     "The published labels; ValueError that names the file and the line"
     path = _file(folder,split,"morpho",".csv")
     rows = _rows(path)
-    missing = [c for c in ("index","thickness","intensity") if not rows or c not in rows[0][1]]
+    missing = [c for c in ("index","thickness","intensity") if not rows
+               or c not in rows[0][1]]
     if missing:
         what = f"{path.name} with the columns index, thickness, intensity"
         raise refusal("folder",what,f"{', '.join(missing)} missing in {path}")
@@ -99,12 +105,15 @@ def read_morpho_labels(
     for k,(line,r) in enumerate(rows):
         try: index,y[k] = int(r["index"]),[float(r[c]) for c in morphomnist_graph.names]
         except (TypeError,ValueError,OverflowError) as e:
-            raise refusal("folder",f"{path.name} with a number in every field",f"{path}, line {line}: {e}") from None
+            what = f"{path.name} with a number in every field"
+            got = f"{path}, line {line}: {e}"
+            raise refusal("folder",what,got) from None
         if not np.isfinite(y[k]).all():
             what = f"{path.name} with a finite number in every field"
             raise refusal("folder",what,f"{y[k].tolist()} in {path}, line {line}")
         if index!=k:
-            raise refusal("folder",f"{path.name} with rows 0, 1, 2, … in order",f"{index} in {path}, line {line}")
+            raise refusal("folder",f"{path.name} with rows 0, 1, 2, … in order",
+                          f"{index} in {path}, line {line}")
     return torch.from_numpy(y)
 
 class Morpho(NamedTuple):
@@ -121,7 +130,8 @@ def read_morphomnist(
     images,digit = read_mnist(folder,split)
     y = read_morpho_labels(folder,split)
     if len(y)!=len(images):
-        raise refusal("folder","one row of labels per image",f"{len(y)} rows and {len(images)} images in {folder}")
+        raise refusal("folder","one row of labels per image",
+                      f"{len(y)} rows and {len(images)} images in {folder}")
     return Morpho(images,y,digit)
 
 # %% ../../nbs/01bb_morphomnist.ipynb #c024
@@ -136,7 +146,8 @@ def _load_block(path):
     try:
         with np.load(path, allow_pickle=False) as z: return z["images"],z["base"]
     except FileNotFoundError: return None
-    except Exception as e:   # zip, zlib, numpy and the file system each have their own error
+    # zip, zlib, numpy and the file system each have their own error
+    except Exception as e:
         print(f"{path} is damaged ({e}) and is built again")
 
 class Built(NamedTuple):
@@ -145,15 +156,18 @@ class Built(NamedTuple):
     base:np.ndarray   # thickness of the stroke before, pixels, (N,)
 
 def _strokes(images, labels, base):
-    "Digits and what is asked of them, checked: images, labels (N, 2), known thickness or None of each"
+    "Checked: images, labels (N, 2), the known thickness of each, or None"
     images,y = np.asarray(images),torch.as_tensor(labels).float()
     if images.dtype!=np.uint8 or images.ndim!=3 or not len(images):
         raise refusal("images","uint8 (N, H, W), N at least 1",described(images))
     if y.shape!=(len(images),2):
-        raise refusal("labels",f"thickness and intensity, {(len(images),2)}",f"shape {tuple(y.shape)}")
-    good = y.isfinite().all() and (y[:,0]>0).all() and (y[:,1]>=0).all() and (y[:,1]<=255).all()
+        raise refusal("labels",f"thickness and intensity, {(len(images),2)}",
+                      f"shape {tuple(y.shape)}")
+    t,i = y[:,0],y[:,1]
+    good = y.isfinite().all() and (t>0).all() and (i>=0).all() and (i<=255).all()
     if not good:
-        spans = f"thickness {y[:,0].min():g} to {y[:,0].max():g}, intensity {y[:,1].min():g} to {y[:,1].max():g}"
+        spans = (f"thickness {t.min():g} to {t.max():g}, "
+                 f"intensity {i.min():g} to {i.max():g}")
         raise refusal("labels","thickness above 0 and intensity 0 to 255",spans)
     if base is not None and len(base)!=len(images):
         raise refusal("base",f"one thickness per image, {len(images)}",len(base))
@@ -161,31 +175,34 @@ def _strokes(images, labels, base):
 
 # %% ../../nbs/01bb_morphomnist.ipynb #c025
 def _drawn(blocks, n_workers):
-    "Each block drawn, in turn; by several processes that do not run the caller's script again"
+    "Each block drawn, in turn, by processes that do not run the caller's script again"
     done = 0
     if n_workers>1 and len(blocks)>1:
         joblib = need("joblib","data","drawing digits with several processes")
         try:
-            pool = joblib.Parallel(min(n_workers,len(blocks)),backend="loky",return_as="generator",max_nbytes=None)
+            pool = joblib.Parallel(min(n_workers,len(blocks)),backend="loky",
+                                   return_as="generator",max_nbytes=None)
             for out in pool(joblib.delayed(_draw_block)(*b) for b in blocks):
                 done += 1
                 yield out
         except (BrokenProcessPool,OSError) as e:
             why = str(e) or type(e).__name__
-            warnings.warn(f"several processes cannot be used here ({why}); one process goes on drawing")
+            warnings.warn(f"several processes cannot be used here ({why}); "
+                          "one process goes on drawing")
     for b in blocks[done:]: yield _draw_block(*b)
 
 def build_morphomnist(
     images,             # base digits, bright on black, uint8 (N, H, W)
-    labels,             # asked thickness (pixels, above 0) and intensity (0…255), (N, 2)
+    labels,             # asked thickness (pixels) and intensity (0…255), (N, 2)
     base=None,          # thickness of the base digits, pixels, (N,); None: measure it
     n_workers:int=None, # processes; None: one per processor
-    cache=None,         # folder that keeps finished blocks; None: keep nothing
+    cache:str|Path=None, # folder that keeps finished blocks; None: keep nothing
     progress:bool=True, # show a progress bar, if there is more than one block to draw
 ) -> Built:
     "Every digit brought to its own thickness and intensity"
     images,y,known = _strokes(images,labels,base)
-    workers = os.cpu_count() or 1 if n_workers is None else check_number("n_workers",n_workers,1,whole=True)
+    workers = os.cpu_count() or 1
+    if n_workers is not None: workers = check_number("n_workers",n_workers,1,whole=True)
     cuts = [slice(a,a+_block) for a in range(0,len(images),_block)]
     blocks = [(images[c],y[c],known[c]) for c in cuts]
     paths = _paths(blocks,cache)
@@ -207,16 +224,18 @@ def _paths(blocks, cache):
     return [Path(cache)/_key(*b) for b in blocks]
 
 def _save_block(path, images, base):
-    with atomic(path) as part, open(part,"wb") as f: np.savez_compressed(f,images=images,base=base)
+    with atomic(path) as part, open(part,"wb") as f:
+        np.savez_compressed(f,images=images,base=base)
 
 def _key(images, labels, base):
     "The name of a block's file, made from what is asked"
-    asked = repr(("v1",images.shape[1:],base)).encode()+images.tobytes()+labels.tobytes()
+    asked = repr(("v1",images.shape[1:],base)).encode()
+    asked += images.tobytes()+labels.tobytes()
     return hashlib.sha256(asked).hexdigest()[:32]+".npz"
 
 # %% ../../nbs/01bb_morphomnist.ipynb #c034
 class DigitDataset(CausalDataset):
-    "A `CausalDataset` that remembers which digit each image shows, in `digit`, int64 (N,)"
+    "A `CausalDataset` that knows which digit each image shows, `digit`, int64 (N,)"
     def __init__(self, *args, digit, **kwargs):
         super().__init__(*args,**kwargs)
         self.digit = torch.as_tensor(digit).long()
@@ -235,7 +254,7 @@ def _framed(x, size):
     return from_uint8(np.pad(x,((0,0),(a//2,a-a//2),(a//2,a-a//2))))
 
 class DigitTruth:
-    "What the generator answers: the same digit, the same noise, another thickness or intensity"
+    "The same digit and noise with another thickness or intensity"
     def __init__(self,
         digits:np.ndarray, # before anything was done to them, uint8 (N, 28, 28)
         noise:Tensor,      # of the causal model, (N, 2)
@@ -254,9 +273,11 @@ class DigitTruth:
         for a in actions:
             if a.index==2 and (a.values!=self.shown[rows]).any():
                 why = "nobody knows how the same hand would have written another"
-                raise refusal("do['digit']","each image's own digit",f"another one, and {why}")
+                raise refusal("do['digit']","each image's own digit",
+                              f"another one, and {why}")
         y,i = solve_labels(self.noise[rows],actions),rows.numpy()
-        built = build_morphomnist(self.digits[i],y,self.base[i],n_workers=1,progress=False)
+        built = build_morphomnist(self.digits[i],y,self.base[i],n_workers=1,
+                                  progress=False)
         x = _framed(built.images,self.size)
         return x,torch.cat([y,self.shown[rows,None].to(y)],1) if self.digit else y
 
@@ -267,15 +288,16 @@ class _Source(NamedTuple):
     shown:np.ndarray        # which digit, (N,)
     splits:object           # fractions, or a dict name -> rows
     where:str               # for printing
-    noise:Tensor = None     # of the causal model, (N, 2); None: `digits` are drawn already
+    noise:Tensor = None     # of the causal model, (N, 2); None: drawn already
     labels:np.ndarray = None
 
 def _first(parts, n, source):
-    "The first `n` of train and test together, a seventh of them from the test file as in MNIST"
+    "The first `n` of train and test, a seventh of them from the test file"
     sizes = [len(p[0]) for p in parts]
     if n is None: return parts
     n = check_number("n",n,whole=True)
-    if not 20<=n<=sum(sizes): raise refusal("n",f"20 to {sum(sizes)} images for source {source!r}",n)
+    if not 20<=n<=sum(sizes):
+        raise refusal("n",f"20 to {sum(sizes)} images for source {source!r}",n)
     test = max(n-sizes[0],min(round(n/7),sizes[1]))
     return [[v[:k] for v in p] for p,k in zip(parts,(n-test,test))]
 
@@ -283,16 +305,19 @@ def _files_splits(parts):
     "Train, valid and test rows of a train file and a test file, one after the other"
     train,test = (len(p[0]) for p in parts)
     cut = train-train//10
-    return dict(train=torch.arange(cut),valid=torch.arange(cut,train),test=torch.arange(train,train+test))
+    return dict(train=torch.arange(cut),valid=torch.arange(cut,train),
+                test=torch.arange(train,train+test))
 
 def _published(root, n):
     parts = _first([read_morphomnist(root,s) for s in ("train","test")],n,"published")
     images,y,shown = (np.concatenate(v) for v in zip(*parts))
-    return _Source(images,shown,_files_splits(parts),f"published files in {root}",labels=y)
+    return _Source(images,shown,_files_splits(parts),f"published files in {root}",
+                   labels=y)
 
 def _embedded(n, gen):
     digits,shown = embedded_digits(n)
-    return _Source(digits,shown,(0.8,0.1,0.1),"scikit-learn's embedded digits",draw_noise(len(digits),gen))
+    return _Source(digits,shown,(0.8,0.1,0.1),"scikit-learn's embedded digits",
+                   draw_noise(len(digits),gen))
 
 def _mnist(folder, labels, n, source, gen):
     parts = [read_mnist(folder,s) for s in ("train","test")]
@@ -300,10 +325,12 @@ def _mnist(folder, labels, n, source, gen):
     if labels is None: noise = draw_noise(sum(sizes),gen).split(sizes)
     else: noise = [abduct_noise(read_morpho_labels(labels,s)) for s in ("train","test")]
     if sizes!=[len(v) for v in noise]:
-        raise refusal("labels","one row per MNIST image",f"{[len(v) for v in noise]} rows in {labels}")
+        raise refusal("labels","one row per MNIST image",
+                      f"{[len(v) for v in noise]} rows in {labels}")
     parts = _first([(*p,v) for p,v in zip(parts,noise)],n,source)
     digits,shown,noise = (np.concatenate(v) for v in zip(*parts))
-    where = f"MNIST in {folder}, labels "+("drawn" if labels is None else f"of {labels}")
+    where = f"MNIST in {folder}, labels "+("drawn" if labels is None
+                                           else f"of {labels}")
     return _Source(digits,shown,_files_splits(parts),where,torch.as_tensor(noise))
 
 def _which(root, source, labels):
@@ -314,31 +341,37 @@ def _which(root, source, labels):
     if source=="auto":
         published = root is not None and any(Path(root).glob("*-morpho.csv"))
         source = "digits" if root is None else "published" if published else "mnist"
-    if source in ("published","mnist") and root is None: raise refusal("root",f"a folder for source {source!r}",None)
+    if source in ("published","mnist") and root is None:
+        raise refusal("root",f"a folder for source {source!r}",None)
     if labels is not None and source not in ("mnist","download"):
-        raise refusal("labels",f"None for source {source!r}, which has its own",repr(labels))
-    if source=="digits" and root is not None: raise refusal("root","None for source 'digits'",repr(root))
+        raise refusal("labels",f"None for source {source!r}, which has its own",
+                      repr(labels))
+    if source=="digits" and root is not None:
+        raise refusal("root","None for source 'digits'",repr(root))
     return source
 
 # %% ../../nbs/01bb_morphomnist.ipynb #c036
 def morphomnist(
-    root=None,          # folder with the published files or MNIST's IDX files; None: the embedded digits
+    root:str|Path=None, # folder with published or IDX files; None: the embedded digits
     n:int=None,         # images in all; None: as many as there are
     size:int=28,        # height and width, at least 28; a black border is added
-    source:str="auto",  # "digits", "published", "mnist", "download", or "auto": by what `root` holds
-    labels=None,        # for "mnist" and "download": folder with `*-morpho.csv`; None: labels are drawn
+    source:str="auto",  # "digits", "published", "mnist", "download", or "auto": by root
+    labels:str|Path=None, # for MNIST: folder with `*-morpho.csv`; None: they are drawn
     labelled:float=1.,  # fraction of the train and valid rows that keep their labels
-    seed:int=0,         # of drawn labels, of the embedded digits' splits, of which labels are kept
+    seed:int=0,         # of drawn labels, splits, and of which labels are kept
     n_workers:int=None, # processes that draw; None: one per processor
-    cache=None,         # folder that keeps drawn images; None: `cache_home()/"morphomnist"`
-    digit:bool=False,   # make the digit a third variable, a category without causes and effects
-) -> DigitDataset:      # thickness (pixels), intensity (0…255), with `digit` also digit ("0" to "9")
-    "Handwritten digits with thickness → intensity, the model of Pawlowski et al. (2020)"
-    source,size = _which(root,source,labels),check_number("size",size,28,4096,whole=True)
+    cache:str|Path=None, # folder for drawn images; None: `cache_home()/"morphomnist"`
+    digit:bool=False,   # the digit as a third variable, without causes and effects
+) -> DigitDataset:      # thickness (pixels), intensity (0…255), perhaps the digit
+    "Handwritten digits with thickness → intensity (Pawlowski et al. 2020)"
+    source = _which(root,source,labels)
+    size = check_number("size",size,28,4096,whole=True)
     gen = torch.Generator().manual_seed(check_number("seed",seed,0,whole=True))
     if source=="published": s = _published(root,n)
     elif source=="digits": s = _embedded(n,gen)
-    else: s = _mnist(download_mnist(root) if source=="download" else root,labels,n,source,gen)
+    else:
+        s = _mnist(download_mnist(root) if source=="download" else root,labels,n,source,
+                   gen)
     shown,images,truth = torch.from_numpy(s.shown),s.digits,None
     y = torch.as_tensor(s.labels) if s.noise is None else solve_labels(s.noise)
     if s.noise is not None:
@@ -347,9 +380,11 @@ def morphomnist(
         truth = DigitTruth(s.digits,s.noise,base,shown,size,digit)
     graph = morphomnist_graph
     if digit:
-        graph = CausalGraph.from_edges("thickness->intensity, digit",categories={"digit": list("0123456789")})
+        graph = CausalGraph.from_edges("thickness->intensity, digit",
+                                       categories={"digit": list("0123456789")})
         y = torch.cat([y,shown[:,None].to(y)],1)
-    data = DigitDataset(graph,_framed(images,size),y,digit=shown,splits=s.splits,seed=seed,
+    data = DigitDataset(graph,_framed(images,size),y,digit=shown,splits=s.splits,
+                        seed=seed,
                         labelled=labelled,name="morphomnist",truth=truth)
     print(f"morphomnist: {len(data):,} images from {s.where}")
     return data

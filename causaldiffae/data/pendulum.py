@@ -17,7 +17,8 @@ from ..scm import SCM, doubles
 
 # %% ../../nbs/01a_pendulum.ipynb #c006
 pendulum_graph = CausalGraph.from_edges(
-    "angle->shadow_length, light->shadow_length, angle->shadow_position, light->shadow_position",
+    "angle->shadow_length, light->shadow_length, "
+    "angle->shadow_position, light->shadow_position",
     names=("angle","light","shadow_length","shadow_position"))
 
 # %% ../../nbs/01a_pendulum.ipynb #c009
@@ -43,34 +44,40 @@ def _position_noise(v, angle, light): return v-_position(0,angle,light)
 
 pendulum_scm = SCM(pendulum_graph,
     dict(angle=_cause,light=_cause,shadow_length=_length,shadow_position=_position),
-    dict(angle=_cause,light=_cause,shadow_length=_length_noise,shadow_position=_position_noise))
+    dict(angle=_cause,light=_cause,shadow_length=_length_noise,
+         shadow_position=_position_noise))
 
 def pendulum_labels(
-    angle,      # of the pendulum, units of π/200 rad, 0 hangs down, (N,); published -40…44
-    light,      # direction of the light, units of π/200 rad, 100 above, (N,); published 60…148
-    noise=None, # added to shadow length and position, in world units, (N, 2); None: none
+    angle,      # of the pendulum, π/200 rad, 0 hangs down, (N,); published -40…44
+    light,      # direction of the light, π/200 rad, 100 above, (N,); published 60…148
+    noise=None, # added to shadow length and position, world units, (N, 2)
     actions=(), # interventions, as parse_do returns them
 ) -> Tensor:    # angle, light, shadow length and position, float64 (N, 4)
-    "Solve the pendulum's structural equations (generator of CausalVAE, arXiv:2004.08697)"
+    "Solve the pendulum's structural equations (generator of CausalVAE)"
     angle,light = doubles(angle),doubles(light)
     if angle.ndim!=1 or angle.shape!=light.shape:
-        raise refusal("angle and light","the same shape (N,)",f"{tuple(angle.shape)} and {tuple(light.shape)}")
+        raise refusal("angle and light","the same shape (N,)",
+                      f"{tuple(angle.shape)} and {tuple(light.shape)}")
     eps = angle.new_zeros(len(angle),2) if noise is None else doubles(noise)
-    if eps.shape!=(len(angle),2): raise refusal("noise",f"shape {(len(angle),2)}",tuple(eps.shape))
+    if eps.shape!=(len(angle),2):
+        raise refusal("noise",f"shape {(len(angle),2)}",tuple(eps.shape))
     y = pendulum_scm.solve(torch.cat([torch.stack([angle,light],1),eps],1),actions)
     light = y[:,1]
     if not ((0<light)&(light<200)).all():
         span = f"{light.min():g} to {light.max():g}"
-        raise refusal("light","directions above the horizon, strictly between 0 and 200",span)
+        raise refusal("light",
+                      "directions above the horizon, strictly between 0 and 200",span)
     return y
 
 # %% ../../nbs/01a_pendulum.ipynb #c015
 def _rgb(*c): return [v/127.5-1 for v in c]
-pendulum_style = torch.tensor([_rgb(255,255,255), _rgb(178,34,34), _rgb(255,165,0)])  # white, firebrick, orange
+# white, firebrick, orange
+pendulum_style = torch.tensor([_rgb(255,255,255), _rgb(178,34,34), _rgb(255,165,0)])
 
 def _render(y, style, size):
-    "One piece of a batch: labels (n, 4) and style (n, 3, C) to images (n, C, size, size)"
-    sx,sy,wide = size/20,size/22,size/24                     # pixels per world unit; width of a line in pixels
+    "A piece of a batch: labels (n, 4), style (n, 3, C) to images (n, C, size, size)"
+    # pixels per world unit; width of a line in pixels
+    sx,sy,wide = size/20,size/22,size/24
     ij = torch.arange(size)+0.5                              # centres of the pixels
     theta,phi = (y[:,:2].double()*(math.pi/200)).T.contiguous()
     # a number per image, or one for all, to meet (n, rows, columns)
@@ -79,23 +86,29 @@ def _render(y, style, size):
     def dy(y): return ij[:,None]-column((21-y)*sy)           # (n, size, 1)
     # a circle of the world; its radii differ by a tenth in pixels
     def ellipse(x, y, r):
-        return ((dx(x)/(r*sx)).square()+(dy(y)/(r*sy)).square()).sqrt_().sub_(1).mul_(r*(sx+sy)/2)
+        far = ((dx(x)/(r*sx)).square()+(dy(y)/(r*sy)).square()).sqrt_()
+        return far.sub_(1).mul_(r*(sx+sy)/2)
     x,z = 10+8*theta.sin(),10.5-8*theta.cos()                # centre of the ball
     vx,vy = (x-10)*sx,(10.5-z)*sy                            # the rod, in pixels
     L = (vx*vx+vy*vy).sqrt()
     ux,uy = column(vx/L),column(vy/L)
     px,py = dx(10.),dy(10.5)                                 # from the pivot
     along,across = px*ux+py*uy,px*uy-py*ux
-    rod = torch.maximum(along.sub_(column(L/2)).abs_().sub_(column(L/2)), across.abs_().sub_(wide/2))
+    rod = torch.maximum(along.sub_(column(L/2)).abs_().sub_(column(L/2)),
+                        across.abs_().sub_(wide/2))
     sun = ellipse(10+10*phi.cos()/phi.sin(), 20.5, 3.)
     lo,hi = column((y[:,3]-y[:,2]/2)*sx),column((y[:,3]+y[:,2]/2)*sx)
     ground = 21.5*sy
     shadow_x = (torch.minimum(ij+0.5, hi)-torch.maximum(ij-0.5, lo)).clamp_(min=0)
-    shadow_y = ((ij+0.5).clamp(max=ground+wide/2)-(ij-0.5).clamp(min=ground-wide/2)).clamp_(min=0)[:,None]
+    below = (ij+0.5).clamp(max=ground+wide/2)
+    above = (ij-0.5).clamp(min=ground-wide/2)
+    shadow_y = (below-above).clamp_(min=0)[:,None]
     def cover(d): return d.neg_().add_(0.5).clamp_(0, 1)
     back,ball,light = style[...,None,None].unbind(1)         # each (n, C, 1, 1)
     out = back.expand(-1,-1,size,size).clone()
-    for a,c in ((cover(rod),None), (cover(ellipse(x, z, 1.5)),ball), (cover(sun),light), (shadow_x*shadow_y,None)):
+    things = ((cover(rod),None), (cover(ellipse(x, z, 1.5)),ball),
+              (cover(sun),light), (shadow_x*shadow_y,None))
+    for a,c in things:
         a = a[:,None]
         out.mul_(1-a).add_(-a if c is None else a*c)         # None: black
     return out
@@ -103,19 +116,23 @@ def _render(y, style, size):
 def render_pendulum(
     labels:Tensor, # as pendulum_labels gives them, (N, 4); a length ≤ 0 draws no shadow
     size:int=32,   # height and width in pixels
-    channels:int=3, # 3: RGB; 4: RGB and an opaque alpha, as published; 1: grey (luma of Rec. 601)
-    style=None,    # colours of background, ball, sun, RGB in [-1,1], (N, 3, 3); None: white, firebrick, orange
+    channels:int=3, # 3: RGB; 4: RGB and an opaque alpha; 1: grey (luma of Rec. 601)
+    style=None,    # colours of background, ball, sun, RGB in [-1,1], (N, 3, 3)
 ) -> Tensor:       # float32 in [-1,1], (N, channels, size, size)
     "Draw the pendulum, its light and its shadow, anti-aliased"
     labels = torch.as_tensor(labels).float()
     if labels.ndim!=2 or labels.shape[1]!=pendulum_graph.n or not len(labels):
         raise refusal("labels","shape (N, 4) with N ≥ 1",tuple(labels.shape))
-    if not labels.isfinite().all(): raise refusal("labels","finite numbers","nan or infinite values")
-    size,channels = check_number("size",size,8,4096,whole=True),check_choice("channels",channels,(1,3,4))
+    if not labels.isfinite().all():
+        raise refusal("labels","finite numbers","nan or infinite values")
+    size = check_number("size",size,8,4096,whole=True)
+    channels = check_choice("channels",channels,(1,3,4))
     n = len(labels)
     style = pendulum_style.expand(n,3,3) if style is None else style
-    if style.shape!=(n,3,3): raise refusal("style",f"shape {(n,3,3)}",tuple(style.shape))
-    if channels==1: style = (style*torch.tensor([0.299,0.587,0.114])).sum(-1, keepdim=True)
+    if style.shape!=(n,3,3):
+        raise refusal("style",f"shape {(n,3,3)}",tuple(style.shape))
+    if channels==1:
+        style = (style*torch.tensor([0.299,0.587,0.114])).sum(-1, keepdim=True)
     out = torch.ones(n, channels, size, size)
     for i in torch.arange(n).split(max(1, 2**16//size**2)):
         s = slice(i[0], i[-1]+1)
@@ -148,24 +165,25 @@ def pendulum(
     n:int=8000,           # number of images
     size:int=32,          # height and width in pixels
     channels:int=3,       # 1, 3 or 4, as in render_pendulum
-    noise:bool=False,     # noise on the shadow and a style per image; False: as published
+    noise:bool=False,     # noise on the shadow, a style per image; False: as published
     labelled:float=1.,    # fraction of train and valid rows that keep their labels
     seed:int=0,           # of causes, noise, style, splits and kept labels
-    splits=(0.8,0.1,0.1), # fractions of train, valid, test, or a dict name -> rows
+    splits:tuple|dict=(0.8,0.1,0.1), # of train, valid, test; or a dict name -> rows
 ) -> CausalDataset:
     "Pendulum images with labels and known counterfactuals"
     n,seed = check_number("n",n,1,whole=True),check_number("seed",seed,0,whole=True)
     rng = np.random.default_rng((seed,2))
-    def uniform(lo, hi, *shape): return torch.from_numpy(rng.uniform(lo,hi,(n,*shape))).float()
+    def uniform(lo, hi, *shape):
+        return torch.from_numpy(rng.uniform(lo,hi,(n,*shape))).float()
     angle,light = uniform(-40,44),uniform(60,148)
     eps = style = None
     if noise:
         eps = torch.from_numpy(rng.normal(0,0.5,(n,2))).float()
-        # a background darker than white by up to a quarter; ball and sun lighter or darker; all tinted
+        # the background up to a quarter darker; ball, sun lighter or darker; all tinted
         spread = torch.tensor([-0.5,0.4,0.4])[:,None]
         style = pendulum_style+spread*torch.cat([uniform(0,1,1,3),uniform(-1,1,2,3)],1)
         style = style.clamp(-1,1)
     truth = PendulumTruth(angle,light,eps,style,size,channels)
     images,labels = truth(torch.arange(n))
-    return CausalDataset(pendulum_graph,images,labels,splits=splits,seed=seed,truth=truth,
-                         name="pendulum",labelled=labelled)
+    return CausalDataset(pendulum_graph,images,labels,splits=splits,seed=seed,
+                         truth=truth,name="pendulum",labelled=labelled)

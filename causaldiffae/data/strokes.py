@@ -22,26 +22,30 @@ _scale = 16 # the published enlargement
 
 @lru_cache
 def _resizing(n_in, n_out):
-    "Catmull-Rom interpolation (Keys 1981, a=-1/2) as a sparse matrix (n_out, n_in), mirrored at the border"
+    "Catmull-Rom interpolation (Keys 1981, a=-1/2), sparse (n_out, n_in), mirrored"
     from scipy.sparse import csr_array
     x = (np.arange(n_out)+0.5)*n_in/n_out - 0.5
     j,t = np.floor(x).astype(int),x%1
     w = np.stack([t*(-1+t*(2-t)), 2+t*t*(3*t-5), t*(1+t*(4-3*t)), t*t*(t-1)])/2
     cols = np.abs(j+np.arange(-1,3)[:,None])
     cols = np.where(cols<n_in, cols, 2*(n_in-1)-cols)
-    return csr_array((w.ravel(), (np.tile(np.arange(n_out),4), cols.ravel())), (n_out,n_in))
+    return csr_array((w.ravel(), (np.tile(np.arange(n_out),4), cols.ravel())),
+                     (n_out,n_in))
 
 def _resized(x, shape):
     r,c = (_resizing(*s) for s in zip(x.shape, shape))
     return (c @ (r @ x).T).T.clip(x.min(), x.max())
-def _expand(x, s):  return _skimage()[0].gaussian_filter(_resized(x, [s*d for d in x.shape]), s/3)
-def _reduce(x, s):  return _resized(_skimage()[0].gaussian_filter(x, s/3), [d//s for d in x.shape])
+def _expand(x, s):
+    return _skimage()[0].gaussian_filter(_resized(x, [s*d for d in x.shape]), s/3)
+def _reduce(x, s):
+    return _resized(_skimage()[0].gaussian_filter(x, s/3), [d//s for d in x.shape])
 def _above_half(x): return x >= x.min() + (x.max()-x.min())*0.5
 
 def _element(r):
     "The published structuring element of radius `r`, as true and false"
     _,morphology,transform = _skimage()
-    return transform.pyramid_reduce(morphology.disk(_scale*r, dtype=np.float64), downscale=_scale, order=1)>0
+    disk = morphology.disk(_scale*r, dtype=np.float64)
+    return transform.pyramid_reduce(disk, downscale=_scale, order=1)>0
 @lru_cache(None)
 def _rectangles(r):
     "Sizes of centred rectangles whose union is the element"
@@ -49,13 +53,14 @@ def _rectangles(r):
     return [(int((widths>=w).sum()), int(w)) for w in np.unique(widths)]
 def _dilate(b, r):
     grow = _skimage()[0].maximum_filter
-    return np.logical_or.reduce([grow(b, size=s, mode="constant", cval=0) for s in _rectangles(r)])
+    grown = [grow(b, size=s, mode="constant", cval=0) for s in _rectangles(r)]
+    return np.logical_or.reduce(grown)
 
 def _stroke(image):
     "The enlarged stroke, true and false"
     return _above_half((255*_expand(image/255, _scale)).astype(np.uint8).astype(float))
 def _stroke_thickness(b):
-    "Twice the mean distance to the edge along the medial axis, in pixels of the small image"
+    "Twice the mean distance to the edge along the medial axis, pixels of the image"
     rows,cols = (np.flatnonzero(b.any(a)) for a in (1,0))
     b = np.pad(b[rows[0]:rows[-1]+1, cols[0]:cols[-1]+1], 1)
     axis,dist = _skimage()[1].medial_axis(b, return_distance=True, rng=0)
@@ -66,16 +71,17 @@ def draw_digit(
     image:np.ndarray, # a digit, bright on black, uint8 (H, W)
     thickness:float,  # asked thickness of its stroke, pixels, above 0
     intensity:float,  # asked intensity of its stroke, 0…255
-    base=None,        # its present thickness, pixels, if known already; None: measure it
+    base=None,        # its present thickness, pixels; None: measure it
 ) -> tuple:           # the new image, uint8 (H, W); its present thickness, pixels
-    "A digit with another stroke: the generator of Pawlowski et al. (2020), after Castro et al. (2019)"
+    "A digit with another stroke (Pawlowski et al. 2020, after Castro et al. 2019)"
     if image.min()==image.max(): raise refusal("image","a stroke","a flat image")
     b = _stroke(image)
     if base is None: base = _stroke_thickness(b)
     r = int(_scale*abs(thickness-base)/2)
     b = _dilate(b, r) if thickness>=base else ~_dilate(~b, r)
     if not b.any():
-        what = f"{thickness:g} for a stroke of {base:.2f} pixels, of which nothing remains"
+        what = f"{thickness:g} for a stroke of {base:.2f} pixels, "
+        what += "of which nothing remains"
         raise refusal("thickness","something of the stroke to be left",what)
     x = (255*_reduce(b.astype(float), _scale)).astype(np.uint8)
     scale = np.float32(intensity)/np.median(x[_above_half(x.astype(float))])
@@ -84,10 +90,11 @@ def draw_digit(
 # %% ../../nbs/01b_strokes.ipynb #c012
 def measure(
     images:Tensor, # one grey channel, bright on black, (N, 1, H, W) in [-1,1]
-) -> Tensor:       # thickness (pixels) and intensity (0…255), float32 (N, 2); nan for a flat image
+) -> Tensor:       # thickness (pixels) and intensity (0…255), float32 (N, 2)
     "Thickness and intensity of the stroke, read off the picture"
     x = check_images(images)
-    if x.shape[1]!=1: raise refusal("images","one grey channel, (N, 1, H, W)",tuple(x.shape))
+    if x.shape[1]!=1:
+        raise refusal("images","one grey channel, (N, 1, H, W)",tuple(x.shape))
     ndimage,morphology,_ = _skimage()
     def one(x, s=4):
         if x.min()==x.max(): return [float("nan")]*2

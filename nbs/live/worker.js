@@ -52,9 +52,9 @@ async function solved(u, held, y) {
 
 // An image that is on the site, with what Python abducted of it
 async function stored(index) {
-  const { shape, d, variables, usual, unit } = model.about
+  const { shape, numbers: told, usual, unit } = model.about
   const size = shape.reduce((a, b) => a * b), bytes = await fetched(`models/${model.name}/${index}.bin`)
-  const u = new Float32Array(bytes.buffer, 0, variables.length * d)
+  const u = new Float32Array(bytes.buffer, 0, told)   // the style is behind the variables
   const whole = new Int16Array(bytes.buffer, u.byteLength)
   const part = k => Float32Array.from(whole.subarray(k * size, (k + 1) * size), v => v * unit)
   const numbers = [...Array(usual).keys()]
