@@ -222,13 +222,8 @@ def _read_folder(path, shape):
     return np.stack(images),[p.name for p in files]
 
 # %% ../nbs/14_cli.ipynb #c014a
-def known_labels(
-    path,      # CSV file: a column image, and columns of variables
-    graph,     # CausalGraph of the model
-    images,    # names of the images, in their order
-) -> Tensor:   # raw units, positions of categories, float64 (N, n_vars); nan: not known
-    "What a table knows of images; ValueError with everything that is wrong in it"
-    path,found = Path(path),[]
+def _known_columns(path, graph, found):
+    "Records of a table, the variables it has, and where; what is wrong goes to `found`"
     if not path.is_file():
         raise refusal("--labels","a CSV file",f"{path}, and there is no such file")
     records = _records(path,found)
@@ -237,8 +232,17 @@ def known_labels(
         raise refusal("--labels",
                       f"a column of {', '.join(graph.names)} in {path}","none")
     column = _header(records,path.name,["image",*there],found) or {}
-    if "image" not in column:
-        raise Problems(f"--labels {path}",[said for _,said in found])
+    if "image" in column: return records,there,column
+    raise Problems(f"--labels {path}",[said for _,said in found])
+
+def known_labels(
+    path,      # CSV file: a column image, and columns of variables
+    graph,     # CausalGraph of the model
+    images,    # names of the images, in their order
+) -> Tensor:   # raw units, positions of categories, float64 (N, n_vars); nan: not known
+    "What a table knows of images; ValueError with everything that is wrong in it"
+    path,found = Path(path),[]
+    records,there,column = _known_columns(path,graph,found)
     rows,lines,_,_ = _lines(records,column,path.name,found)
     y = torch.full((len(images),graph.n),math.nan,dtype=torch.float64)
     at = {Path(o).stem: k for k,o in enumerate(images)}

@@ -222,31 +222,33 @@ function render({ model, el }) {
   }
 }
 
-// JupyterLab saves no widgets unless a setting says so; explorers are written into the notebook whenever it is saved
+const STATE = "application/vnd.jupyter.widget-state+json"
+const KEPT = ["_model_name", "_model_module", "_model_module_version", "_view_name", "_view_module", "_view_module_version",
+  "_anywidget_id", "_esm", "_css", "spec", "shown", "graph"]
+
+// Write the explorers that a notebook shows into it, those whose kernel is gone too
+function keep(notebook, models) {
+  const cells = JSON.stringify(notebook.toJSON().cells)
+  const has = notebook.getMetadata ? notebook.getMetadata("widgets") : notebook.metadata.get("widgets")
+  const others = Object.entries(has?.[STATE]?.state ?? {})
+    .filter(([, m]) => m.state?._anywidget_id !== models[0].get("_anywidget_id"))
+  const mine = models.filter(m => cells.includes(m.get("spec").id)).map(m => [m.get("spec").id, {
+    model_name: m.get("_model_name"), model_module: m.get("_model_module"),
+    model_module_version: m.get("_model_module_version"), state: Object.fromEntries(KEPT.map(k => [k, m.get(k)])),
+  }])
+  const state = Object.fromEntries([...others, ...mine])
+  const widgets = { ...has, [STATE]: { version_major: 2, version_minor: 0, state } }
+  if (notebook.setMetadata) notebook.setMetadata("widgets", widgets)
+  else notebook.metadata.set("widgets", widgets)
+}
+
+// JupyterLab saves no widgets unless a setting says so, and then only those whose kernel lives
 function initialize({ model }) {
-  const manager = model.widget_manager, once = Symbol.for("causaldiffae.explorer"), type = "application/vnd.jupyter.widget-state+json"
-  const context = manager?.context
-  if (!context?.saveState?.connect || !manager.get_state_sync || manager[once]) return
-  manager[once] = true
-  const mine = m => m.state?._anywidget_id === model.get("_anywidget_id")
-  const layout = m => m.state.layout?.replace("IPY_MODEL_", "")
-  context.saveState.connect((_, moment) => {
-    if (moment !== "started") return
-    const now = manager.get_state_sync({ drop_defaults: true })
-    const notebook = context.model, has = notebook.getMetadata?.("widgets") ?? notebook.metadata?.get?.("widgets")
-    const state = { ...has?.[type]?.state }
-    for (const [k, m] of Object.entries(state).filter(([, m]) => mine(m))) {
-      delete state[layout(m)]
-      delete state[k]
-    }
-    for (const [k, m] of Object.entries(now.state).filter(([, m]) => mine(m))) {
-      state[k] = m
-      state[layout(m)] = now.state[layout(m)]
-    }
-    const widgets = { ...has, [type]: { ...now, state } }
-    if (notebook.setMetadata) notebook.setMetadata("widgets", widgets)
-    else notebook.metadata.set("widgets", widgets)
-  })
+  const manager = model.widget_manager, context = manager?.context, all = Symbol.for("causaldiffae.explorer")
+  if (!context?.saveState?.connect) return
+  if (manager[all]) return void manager[all].push(model)
+  manager[all] = [model]
+  context.saveState.connect((_, moment) => { if (moment === "started") keep(context.model, manager[all]) })
 }
 
 export default { initialize, render }

@@ -14,7 +14,6 @@ import io
 import math
 import textwrap
 import time
-import uuid
 import warnings
 from importlib.resources import files
 import numpy as np
@@ -412,8 +411,9 @@ class ExplorerView:
         e:Explorer, # shown for as long as the notebook lives
     ):
         self.e,self.seq,self.error,self.displayed = e,"","",False
-        self.name = uuid.uuid4().hex
-        self.widget = _widget_class()(spec=self.spec(),shown=self.shown())
+        self.widget = _widget_class()(shown=self.shown())
+        self.name = self.widget.model_id
+        self.widget.spec = self.spec()
         self.widget.observe(lambda change: self.hear(change["new"]),"asked")
         self.show()
 

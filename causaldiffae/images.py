@@ -115,6 +115,13 @@ def side_by_side(
     "Images of any number of channels as pictures; what four are is not guessed"
     return x if x.shape[1] in (1,3) else x.permute(0,2,1,3).flatten(2)[:,None]
 
+def _frames(ax, given, h, w):
+    "A thin line around each of `given` images in each row"
+    from matplotlib.patches import Rectangle
+    for k,i in ((k,i) for k,m in enumerate(given) for i in range(m)):
+        ax.add_patch(Rectangle((i*(w+1)-0.5,k*(h+1)-0.5),w,h,fill=False,ec="silver",
+                               lw=0.5,clip_on=False))
+
 def show_images(
     rows:Tensor|list, # one batch (N, C, H, W) in [-1,1], or a list of them, one per row
     titles:list=None, # a word for each row
@@ -135,9 +142,7 @@ def show_images(
         ax = plt.subplots(figsize=(n*size*max(1,w/h),len(rows)*size*max(1,h/w)))[1]
     grid = to_uint8(image_grid(torch.cat(rows),n)[None])[0].squeeze(-1)
     ax.imshow(grid,cmap="gray",vmin=0,vmax=255)
-    for k,i in ((k,i) for k,m in enumerate(given) for i in range(m)):
-        ax.add_patch(plt.Rectangle((i*(w+1)-0.5,k*(h+1)-0.5),w,h,fill=False,
-                                   ec="silver",lw=0.5))
+    _frames(ax,given,h,w)
     at = lambda k,long: [i*(long+1)+long/2 for i in range(k)]
     ax.set_yticks(at(len(rows),h) if titles else [],titles or [])
     ax.set_xticks(at(n,w) if heads else [],heads or [])

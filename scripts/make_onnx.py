@@ -33,16 +33,17 @@ def npm(package, folder):
     with tarfile.open(Path(folder)/name) as t: t.extractall(folder,filter="data")
 
 def pendulums():
-    "A dozen test images of the simulator, as bytes hold them"
-    return from_uint8(to_uint8(cd.pendulum(n=600,noise=True,seed=1).test.images[:IMAGES]))
+    "A dozen test images of the simulator, as bytes hold them, and their labels"
+    part = cd.pendulum(n=600,noise=True,seed=1).test
+    return from_uint8(to_uint8(part.images[:IMAGES])),part.labels[:IMAGES]
 
 def digits():
-    "A dozen of the digits that come with scikit-learn: each digit once, and two more"
+    "A dozen of the digits that come with scikit-learn, each digit once and two more, and their labels"
     data = cd.morphomnist(n=120,seed=0,digit=True)
     which = data.labels[:,2].long()
     first = [(which==k).nonzero()[0,0].item() for k in range(10)]
     rest = [i for i in range(len(which)) if i not in first][:IMAGES-10]
-    return data.images[first+rest]
+    return data.images[first+rest],data.labels[first+rest]
 
 MODELS = dict(
     pendulum=dict(weights="pendulum_noise",images=pendulums,title="Pendulum",usual=7),
@@ -145,8 +146,8 @@ def export(model, folder):
         path = folder/f"{name}.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # shapes are fixed here, so what tracing makes constant is constant
-            torch.onnx.export(part(model).eval(),examples(model)[name],path,input_names=part.inputs,
-                              output_names=part.outputs,opset_version=OPSET,dynamo=False)
+            torch.onnx.export(part(model).eval(),examples(model)[name],str(path),input_names=list(part.inputs),
+                              output_names=list(part.outputs),opset_version=OPSET,dynamo=False)
         graph = onnx.load(path)
         halved(graph.graph)
         onnx.checker.check_model(graph)
@@ -163,9 +164,9 @@ def routes(model):
         found[steps] = dict(times=times.tolist(),alpha_bar=schedule.at(times).flatten().double().tolist())
     return found
 
-def abducted(model, x, steps, folder):
+def abducted(model, x, y, steps, folder):
     "Write what belongs to each image, one file each: u and style as they are, the way to x_T in 16 bits; its unit"
-    a = model.abduct(x,steps)
+    a = model.abduct(x,steps,labels=y)
     way = a.x_T[:,x.shape[1]:]   # the image itself is known
     unit = way.abs().max().item()/32767
     told = joined(model,a.u,a.style)
@@ -182,11 +183,11 @@ def make_model(name, out):
     "All that the page needs of one model"
     about,folder = MODELS[name],out/"models"/name
     folder.mkdir(parents=True,exist_ok=True)
-    model,x = load(name),about["images"]()
+    model,(x,y) = load(name),about["images"]()
     graph = model.graph
     sizes = export(model,folder)
     (folder/"images.bin").write_bytes(to_uint8(x).numpy().tobytes())
-    unit,numbers = abducted(model,x,about["usual"],folder)
+    unit,numbers = abducted(model,x,y,about["usual"],folder)
     lows,highs = model.trained
     spans = [dict(name=v,low=a,high=b,causes=graph.parents(v),categories=list(graph.categories.get(v,())))
              for v,a,b in zip(graph.names,lows,highs)]

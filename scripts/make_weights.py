@@ -5,7 +5,6 @@ FILE; the recipe stands in the file's header. --steps trains shorter, to try the
 MorphoMNIST's labels: `$CAUSALDIFFAE_DATA` names the folder that holds `mnist/` and `morphomnist/`. An interrupted run
 is kept in the cache and goes on when the command is given again."""
 import argparse
-import math
 import os
 import time
 from pathlib import Path
@@ -38,28 +37,9 @@ def coarse(x):
     small = (16*F.adaptive_avg_pool2d(ink,8)).round()[:,0].numpy()
     return np.stack([_redrawn(v) if v.any() else x[i] for i,v in enumerate(small)])
 
-def dimmed(x, intensity, g):
-    "Pictures (N, 1, 28, 28) in [-1,1] made brighter or dimmer, whatever their strokes; and their intensity, of 255"
-    to = 64+191*torch.rand(len(x),generator=g,dtype=torch.float64)
-    return ((x+1)*(to/intensity).view(-1,1,1,1)-1).clamp(-1,1).float(),to
-
-def learn_again(model, y, steps=3_000, size=512):
-    "The mechanisms from labels `y`, (N, n_vars), of images that nobody had intervened on"
-    g,f = torch.Generator().manual_seed(0),model.encoder.mechanisms
-    opt = torch.optim.Adam(f.parameters(),1e-3)
-    rates = torch.optim.lr_scheduler.CosineAnnealingLR(opt,steps)
-    z = model.prior.mean(y).float()
-    for rows in torch.randint(len(y),(steps,size),generator=g):
-        logvar = torch.full_like(z[rows],2*math.log(model.prior.sigma))
-        opt.zero_grad()
-        model._kl_u(z[rows],logvar).mean().backward()
-        opt.step()
-        rates.step()
-
 def digits(n=20_000, more=10_000):
     """The first `n` MNIST training images, brought to their published labels, and `more` by other hands, half of them
-    scanned coarsely, thinner and thicker than those; then `more` of either, as bright as chance says: these show what
-    an intensity looks like, and not what it follows from. The last 500 of the first are not trained on"""
+    scanned coarsely, thinner and thicker than those; the last 500 of the first are not trained on"""
     home = Path(os.environ.get("CAUSALDIFFAE_DATA","../shared/data"))
     if not (home/"mnist").is_dir(): raise SystemExit(f"CAUSALDIFFAE_DATA: expected a folder with mnist, not {home}")
     images,digit = (v[:n] for v in read_mnist(home/"mnist"))
@@ -73,12 +53,9 @@ def digits(n=20_000, more=10_000):
     built = build_morphomnist(images,y,cache=cache_home()/"morphomnist")
     graph = cd.CausalGraph.from_edges("thickness->intensity, digit",categories={"digit":list("0123456789")})
     labels = torch.cat([y,torch.as_tensor(digit)[:,None].to(y)],1)
-    x,again = from_uint8(built.images),torch.cat([torch.arange(n,n+more),torch.randperm(n-500,generator=g)[:more]])
-    dim,to = dimmed(x[again],labels[again,1],g)
-    x,labels = torch.cat([x,dim]),torch.cat([labels,torch.stack([labels[again,0],to,labels[again,2]],1)])
     held = torch.arange(n-500,n)
-    rest = torch.cat([torch.arange(n-500),torch.arange(n,len(x))])
-    return cd.CausalDataset(graph,x,labels,name="morphomnist",
+    rest = torch.cat([torch.arange(n-500),torch.arange(n,n+more)])
+    return cd.CausalDataset(graph,from_uint8(built.images),labels,name="morphomnist",
                             splits=dict(train=rest,valid=held[:400],test=held[400:]))
 
 # what to draw, options of the model, steps
@@ -87,7 +64,7 @@ RECIPES = dict(
     pendulum_noise=(lambda: cd.pendulum(n=10_000,size=32,noise=True,seed=0),dict(widths=(32,32,64),hide=0.1),16_000),
     circuit=(lambda: cd.circuit(10_000),
              dict(widths=(32,32,64),patch=4,encoder=dict(widths=(32,32)),hide=0.1,style=0),20_000),
-    digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,64),patch=1,convs=2),hide=0.1),20_000),
+    digits=(digits,dict(sigma=0.03,encoder=dict(widths=(32,64,64),patch=1,convs=2),hide=0.1,style=0),20_000),
 )
 
 def make(name, out, steps=None):
@@ -99,7 +76,6 @@ def make(name, out, steps=None):
     model = cd.CausalDiffAE(data.graph,data.image_shape,**options)
     start = time.process_time()
     cd.fit(model,data,steps=steps,precision="bf16",seed=0,checkpoint=kept/f"{name}_{steps}.ckpt",resume=True)
-    if name=="digits": learn_again(model,data.labels[:19_500])
     recipe = dict(command=f"python scripts/make_weights.py {name} --steps {steps}",model=options,
                   fit=dict(steps=steps,precision="bf16",seed=0),torch=torch.__version__,
                   causaldiffae=cd.__version__)

@@ -33,7 +33,10 @@ def package(name):
 @pytest.fixture(scope="module")
 def asked():
     "Each model of the page, its images, and a way to ask it"
-    return {n: SimpleNamespace(model=make_onnx.load(n),x=make_onnx.MODELS[n]["images"]()) for n in NAMES}
+    def one(n):
+        x,y = make_onnx.MODELS[n]["images"]()
+        return SimpleNamespace(model=make_onnx.load(n),x=x,y=y)
+    return {n: one(n) for n in NAMES}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -81,7 +84,7 @@ def test_onnx_agrees_with_pytorch(made, asked, name, part):
 def test_what_is_stored_is_what_python_abducts(made, asked):
     for name,of in asked.items():
         about = json.loads((made/"live"/"models"/name/"about.json").read_text())
-        a = of.model.abduct(of.x,about["usual"])
+        a = of.model.abduct(of.x,about["usual"],labels=of.y)
         stored = (made/"live"/"models"/name/"3.bin").read_bytes()
         told = make_onnx.joined(of.model,a.u,a.style)[3]
         u = np.frombuffer(stored[:told.numel()*4],"<f4").reshape(told.shape)
@@ -127,6 +130,7 @@ class Driven:
     "The page as a reader has it before them"
     def __init__(self, browser, address):
         self.page = browser.new_page(viewport=dict(width=1280,height=900))
+        self.page.set_default_timeout(120_000)   # machines may be busy
         self.errors,self.requests = [],[]
         self.page.on("console",lambda m: self.errors.append(m.text) if m.type in ("error","warning") else None)
         self.page.on("pageerror",lambda e: self.errors.append(str(e)))
@@ -137,10 +141,10 @@ class Driven:
     def choose(self, name):
         if name==NAMES[0]: self.page.get_by_role("button",name="Start").click()
         else: self.page.get_by_label(name.title(),exact=True).check()
-        self.page.wait_for_function(f"document.querySelector('#live').dataset.model=='{name}'",timeout=120_000)
+        self.page.wait_for_function(f"document.querySelector('#live').dataset.model=='{name}'")
         self.rest()
 
-    def rest(self): self.page.wait_for_function("document.querySelector('#live').dataset.busy=='false'",timeout=60_000)
+    def rest(self): self.page.wait_for_function("document.querySelector('#live').dataset.busy=='false'")
     def slider(self, v): return self.page.get_by_label(v.replace("_"," "),exact=True)
     def press(self, v, *keys):
         "Move a slider by keys; its value"
@@ -154,6 +158,14 @@ class Driven:
         H,W,*data = self.page.locator(".live-picture canvas").nth(k).evaluate(code)
         return np.array(data,"uint8").reshape(H,W,4)[...,:3]
 
+    def shown(self, x):
+        "Wait until the image as it is is this one"
+        want = to_uint8(x)[0].numpy()
+        for _ in range(600):
+            if np.array_equal(self.picture(0),np.broadcast_to(want,(*want.shape[:2],3))): return self.rest()
+            self.page.wait_for_timeout(100)
+        pytest.fail("the image is not shown")
+
     def values(self): return self.page.locator(".live-graph .live-value").all_text_contents()
     def milliseconds(self, calls, v):
         "Median time of eight moves of a slider, from key to painted picture; the first abducts and does not count"
@@ -165,6 +177,14 @@ class Driven:
             times.append(float(self.page.locator("#live").get_attribute("data-ms")))
         return statistics.median(times[1:])
 
+    def timed(self, v, apart, capsys):
+        "Print how far the pictures are from Python's and how long a move takes; 300 ms unless others use the machine"
+        ms = {n: self.milliseconds(n,v) for n in (3,7,10)}
+        load = os.getloadavg()[0]
+        with capsys.disabled():
+            print(f"\n{max(apart)} of 255 apart; a move of {v} takes, by calls, {ms} ms (load {load:.1f})",end=" ")
+        assert ms[10]<300 or load>os.cpu_count()
+
 @pytest.fixture
 def live(chromium, served):
     driven = Driven(chromium,served)
@@ -173,15 +193,16 @@ def live(chromium, served):
     assert not driven.errors
     assert {r.split("/")[2] for r in driven.requests if not r.startswith(("data:","blob:"))}=={served.split("/")[2]}
 
-def python(of, x, do, steps=7):
+def python(of, x, do, steps, y):
     "The model's answer as the page should show it, uint8 (H, W, 3), and the labels"
-    a = of.model.abduct(x,steps)
+    a = of.model.abduct(x,steps,labels=y)
     shown = to_uint8(of.model.predict(a,do))[0].numpy()
     return np.broadcast_to(shown,(*shown.shape[:2],3)),of.model.labels(of.model.solve(a.u,do))[0]
 
-def agree(live, of, x, do, steps=7):
-    "The page shows what Python answers; how far apart they are, of 255"
-    want,labels = python(of,x,do,steps)
+def agree(live, of, image, do, steps=7):
+    "The page shows what Python answers, of one of its images or another; how far apart they are, of 255"
+    x,y = (of.x[image:image+1],of.y[image:image+1]) if isinstance(image,int) else (image,None)
+    want,labels = python(of,x,do,steps,y)
     apart = np.abs(live.picture(1).astype(int)-want.astype(int)).max()
     assert apart<=2
     for v,word,label in zip(of.model.graph.names,live.values(),labels.tolist()):
@@ -205,49 +226,44 @@ def test_nothing_heavy_before_start_and_the_sizes_are_those_it_names(live, made)
 def test_the_sliders_of_the_pendulum_answer_as_python_does(live, asked, capsys):
     of = asked["pendulum"]
     live.choose("pendulum")
-    x,apart = of.x[:1],[]
-    start = live.picture(1)
-    assert np.array_equal(start,to_uint8(x)[0].numpy())
+    start,apart = live.picture(1),[]
+    assert np.array_equal(start,to_uint8(of.x)[0].numpy())
     light = live.press("light","Home")
-    apart.append(agree(live,of,x,{"light":light}))
+    apart.append(agree(live,of,0,{"light":light}))
     assert np.abs(live.picture(1).astype(int)-start).max()>50
     assert "light" in live.page.locator("[aria-live=polite]").inner_text()
     assert live.page.locator(".live-cut").count()==0   # light has no causes
     place = live.press("shadow_position","End","PageDown")
-    apart.append(agree(live,of,x,{"light":light,"shadow_position":place}))
+    apart.append(agree(live,of,0,{"light":light,"shadow_position":place}))
     assert live.page.locator(".live-cut").count()==2
     assert "light to shadow position, cut" in live.page.locator(".live-graph").get_attribute("aria-label")
     live.page.get_by_label("do: hold light").press("Space")   # its box
     live.rest()
-    apart.append(agree(live,of,x,{"shadow_position":place}))
+    apart.append(agree(live,of,0,{"shadow_position":place}))
     live.page.get_by_label("Image 6").check()   # what is held stays held
     live.rest()
-    apart.append(agree(live,of,of.x[5:6],{"shadow_position":place}))
+    apart.append(agree(live,of,5,{"shadow_position":place}))
     live.page.get_by_label("calls of the network").select_option("10")
     live.rest()
-    apart.append(agree(live,of,of.x[5:6],{"shadow_position":place},steps=10))
+    apart.append(agree(live,of,5,{"shadow_position":place},steps=10))
     live.page.get_by_role("button",name="Undo all").click()
     live.rest()
     assert np.array_equal(live.picture(1),to_uint8(of.x[5:6])[0].numpy())
-    ms = {n: live.milliseconds(n,"light") for n in (3,7,10)}
-    with capsys.disabled(): print(f"\npendulum: {max(apart)} of 255 apart; a move takes {ms} ms by calls",end=" ")
-    assert ms[3]<300
+    live.timed("light",apart,capsys)
 
 def test_the_sliders_of_the_digits_answer_as_python_does(live, asked, capsys):
     of = asked["digits"]
     live.choose("pendulum")
     live.choose("digits")
-    x,apart = of.x[:1],[]
+    apart = []
     thick = live.press("thickness","End")
-    with pytest.warns(UserWarning,match="intensity follows"): apart.append(agree(live,of,x,{"thickness":thick}))
+    with pytest.warns(UserWarning,match="intensity follows"): apart.append(agree(live,of,0,{"thickness":thick}))
     assert "training saw" in live.page.locator("[aria-live=polite]").inner_text()
     live.page.get_by_role("button",name="Undo all").click()
     live.slider("digit").select_option("3")
     live.rest()
-    apart.append(agree(live,of,x,{"digit":"3"}))
-    ms = {n: live.milliseconds(n,"thickness") for n in (3,7,10)}
-    with capsys.disabled(): print(f"\ndigits: {max(apart)} of 255 apart; a move takes {ms} ms by calls",end=" ")
-    assert ms[3]<300
+    apart.append(agree(live,of,0,{"digit":"3"}))
+    live.timed("thickness",apart,capsys)
 
 def test_a_digit_that_the_reader_draws_or_uploads(live, asked, tmp_path):
     of = asked["digits"]
@@ -273,9 +289,8 @@ def test_a_digit_that_the_reader_draws_or_uploads(live, asked, tmp_path):
     from PIL import Image
     Image.fromarray(to_uint8(of.x)[4].squeeze(-1).numpy()).save(tmp_path/"four.png")
     live.page.get_by_label("Upload a picture").set_input_files(tmp_path/"four.png")
-    live.page.wait_for_function("document.querySelectorAll('.live-value')[2].textContent=='4'")
-    live.rest()
-    agree(live,of,of.x[4:5],{"thickness":thick})
+    live.shown(of.x[4:5])
+    agree(live,of,of.x[4:5],{"thickness":thick})   # read, and not told
 
 def test_a_pendulum_that_the_reader_uploads(live, asked, tmp_path):
     from PIL import Image
@@ -285,13 +300,8 @@ def test_a_pendulum_that_the_reader_uploads(live, asked, tmp_path):
     Image.fromarray(to_uint8(x)[0].numpy()).save(tmp_path/"one.png")
     light = live.press("light","Home")
     live.page.get_by_text("Your own").click()
-    before = live.picture(0)
     live.page.get_by_label("Upload a picture").set_input_files(tmp_path/"one.png")
-    for _ in range(100):
-        if not np.array_equal(live.picture(0),before): break
-        live.page.wait_for_timeout(100)
-    live.rest()
-    assert np.array_equal(live.picture(0),to_uint8(x)[0].numpy())
+    live.shown(x)
     agree(live,of,x,{"light":light})
 
 @pytest.mark.parametrize("theme",("light","dark"))

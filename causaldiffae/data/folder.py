@@ -403,6 +403,11 @@ def _lines(records, column, name, found):
     return rows,at_line,names,lines
 
 # %% ../../nbs/01d_folder.ipynb #byhand-17b
+def _table_file(path):
+    path = Path(path)
+    if path.is_file(): return path
+    raise refusal("labels_csv","a CSV file",f"{path}, and there is no such file")
+
 def read_labels(
     path,          # CSV file
     graph:CausalGraph|str, # CausalGraph, or its arrows as text: 'a->b, a->c'
@@ -410,9 +415,7 @@ def read_labels(
     problems=None, # list to which (line, text) are added; None: a ValueError
 ) -> LabelTable:
     "A table of labels; ValueError with every problem in it, by line and column"
-    graph,found,path = _as_graph(graph),[],Path(path)
-    if not path.is_file():
-        raise refusal("labels_csv","a CSV file",f"{path}, and there is no such file")
+    graph,found,path = _as_graph(graph),[],_table_file(path)
     records,name = _records(path,found),path.name
     wanted,names,lines = ["image",*graph.names],[""]*len(found),[k for k,_ in found]
     if not records:

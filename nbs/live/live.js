@@ -191,6 +191,7 @@ class Explorer {
     this.ready = worker.ask('take', image)
     const { x, labels } = await this.ready
     this.x = x
+    this.known = image.index !== undefined   // its labels were told, not read
     this.before = labels
     this.last = null
     paint(this.pictures.before.canvas, x, this.about.shape)
@@ -253,7 +254,7 @@ class Explorer {
     this.graph.show(held, this.controls.map((c, i) => c.word(labels[i])))
     const python = this.controls.filter(c => c.name in held).map(c => `"${c.name}": ${c.written(c.value)}`).join(', ')
     this.code.textContent = `model = CausalDiffAE.from_pretrained("${this.about.weights}")\n` +
-      `do = {${python}}\nx_cf = model.counterfactual(x, do, steps=${steps})`
+      `do = {${python}}\nx_cf = model.counterfactual(x, do, ${this.known ? 'labels=y, ' : ''}steps=${steps})`
   }
 
   // In words, once a slider rests
