@@ -11,7 +11,7 @@ sheet = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")(?=[^>]*\bhref="https?://
 font = re.compile(r'@import\s*(?:url\(\s*(["\']?)https?://[^)]*?\1\s*\)|(["\'])https?://[^"\']*\2)[^;]*;')
 math = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
 
-icon = re.compile(r'(<i class="bi [^"]*") role="img"(?: aria-label(?:="")?)?(?=[ >])')   # smalldocs: a picture without a name
+icon = re.compile(r'(<i class="bi [^"]*") role="img"(?: aria-label(?:="")?)?(?=[ >])')  # smalldocs gives it no name
 
 def mathml(m):
     "TeX between `\\(…\\)` or `\\[…\\]` as MathML"
