@@ -76,6 +76,7 @@ async def look(context, url, axe_source, tokens, chapter):
     await add('axe', axe, [None, tokens])
     await page.evaluate(dark)
     await page.wait_for_function(night)   # the other style sheet may take its time
+    await page.wait_for_timeout(200)
     await add('axe', axe, [['color-contrast', 'link-in-text-block'], tokens])
     await page.set_viewport_size({'width': 390, 'height': 844})
     await page.wait_for_timeout(100)

@@ -11,6 +11,8 @@ sheet = re.compile(r'<link\b(?=[^>]*\brel="stylesheet")(?=[^>]*\bhref="https?://
 font = re.compile(r'@import\s*(?:url\(\s*(["\']?)https?://[^)]*?\1\s*\)|(["\'])https?://[^"\']*\2)[^;]*;')
 math = re.compile(r'<span class="math (inline|display)">\\[(\[](.*?)\\[)\]]</span>', re.S)
 
+icon = re.compile(r'(<i class="bi [^"]*") role="img"(?: aria-label(?:="")?)?(?=[ >])')  # smalldocs gives it no name
+
 def mathml(m):
     "TeX between `\\(…\\)` or `\\[…\\]` as MathML"
     from latex2mathml.converter import convert
@@ -20,7 +22,7 @@ def mathml(m):
 def offline(folder):
     for p in folder.rglob('*.html'):
         text = p.read_text(encoding='utf-8')
-        new = math.sub(mathml, sheet.sub('', jquery.sub('', script.sub('', text))))
+        new = icon.sub(r'\1', math.sub(mathml, sheet.sub('', jquery.sub('', script.sub('', text)))))
         if new!=text: p.write_text(new, encoding='utf-8')
     for p in folder.rglob('*.css'):
         text = p.read_text(encoding='utf-8')
