@@ -27,6 +27,7 @@ from .decoder import *
 from .encoder import *
 from .prior import *
 from .focus import *
+from .style import *
 from .model import *
 from .step import *
 from .checkpoints import *
