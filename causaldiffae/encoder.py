@@ -215,7 +215,8 @@ class CausalEncoder(nn.Module):
     ):
         super().__init__()
         hidden = hidden or (64 if graph.n<=16 else 32)
-        self.read = nn.Sequential(*reading_layers(image_shape,widths,patch,convs),nn.Linear(128,2*graph.n*d))
+        layers = reading_layers(image_shape,widths,patch,convs)
+        self.read = nn.Sequential(*layers,nn.Linear(128,2*graph.n*d))
         self.mechanisms = Mechanisms(graph,d,hidden,mechanisms)
         self.shape,self.start = (2,graph.n,d),2*math.log(sigma)
 

@@ -457,7 +457,7 @@ class CausalDrawing(CausalLearner):
                    for v,w in guidance.items() if w!=1]
 
     def _elsewhere(self, x, factual, acts):
-        "Keep the factual where nothing of what was set shows, but for large differences"
+        "Keep the factual where nothing of what was set shows, but large differences"
         if not (self.focus and acts): return x
         seen = self.support[[a.index for a in acts]].amax(0)[None,None]
         seen = F.interpolate(seen,self.image_shape[1:])>0.5
