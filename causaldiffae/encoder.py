@@ -192,7 +192,7 @@ def reading_layers(
         C,H,W,widths = widths[0],-(-H//patch),-(-W//patch),widths[1:] or widths
     while max(H,W)>5*2**len(widths): widths.append(widths[-1])
     for a,b in zip((C,*widths[:-1]),widths):
-        layers += [nn.Conv2d(a,b,3,stride=2,padding=1), nn.GroupNorm(b//16,b), nn.SiLU()]
+        layers += [nn.Conv2d(a,b,3,stride=2,padding=1),nn.GroupNorm(b//16,b),nn.SiLU()]
         for _ in range(convs-1): layers += [nn.Conv2d(b,b,3,padding=1), nn.SiLU()]
         H,W = (H+1)//2,(W+1)//2
     layers += [nn.Flatten(), nn.Linear(widths[-1]*H*W,128), nn.SiLU()]
