@@ -167,7 +167,7 @@ class Mechanisms(Effects):
         return z
 
 
-# %% ../nbs/04_encoder.ipynb #c022
+# %% ../nbs/04_encoder.ipynb #c022a
 class Posterior(NamedTuple):
     "q(u|x) and q(z|x): two Gaussians with one variance"
     u:Tensor      # mean of q(u|x), (N, n_vars, d)
@@ -198,6 +198,7 @@ def reading_layers(
     layers += [nn.Flatten(), nn.Linear(widths[-1]*H*W,128), nn.SiLU()]
     return layers
 
+# %% ../nbs/04_encoder.ipynb #c022
 class CausalEncoder(nn.Module):
     "Image → q(u|x), and the mechanisms u → z"
     def __init__(self,
