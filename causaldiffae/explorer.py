@@ -153,6 +153,7 @@ class Asked:
         after = [place(n,do[n]) if n in do else math.nan for n in names]
         return x_cf.cpu(),[math.nan]*len(names),after
 
+# %% ../nbs/13_explore.ipynb #c012b
 def spans(
     model:Counterfactuals, # with `trained` or `scale`, or neither
     ranges:dict=None,      # name → (lowest, highest), where the model does not know
