@@ -627,10 +627,9 @@ def test_damaged_tables(work):
     count = survives(1000, 1)
     assert min(count)>10, count
 
-def test_huggingface(folder, work):
-    "Pictures and labels as they were; stored; categories; arrays"
-    source,_ = folder
-    table = datasets.Dataset.from_dict(
+def on_the_hub(source):
+    "Fifty rows as the hub has them"
+    return datasets.Dataset.from_dict(
         dict(
             image=[PIL.fromarray(o) for o in to_uint8(source.images[:50]).numpy()],
             lamp=source.labels[:50, 1].tolist(),
@@ -647,6 +646,11 @@ def test_huggingface(folder, work):
             author=datasets.Value("string"),
         ),
     )
+
+def test_huggingface(folder, work):
+    "Pictures and labels as they were; stored; categories; arrays"
+    source,_ = folder
+    table = on_the_hub(source)
 
     hub = partial(from_huggingface, size=40, progress=False)
     data = from_huggingface(table, "light->shadow, season",
@@ -671,23 +675,7 @@ def test_huggingface(folder, work):
 def test_huggingface_refused(folder, work):
     "What is no data set with these columns"
     source,_ = folder
-    table = datasets.Dataset.from_dict(
-        dict(
-            image=[PIL.fromarray(o) for o in to_uint8(source.images[:50]).numpy()],
-            lamp=source.labels[:50, 1].tolist(),
-            length=[None if k == 7 else v
-                    for k, v in enumerate(source.labels[:50, 2].tolist())],
-            season=[k % 3 for k in range(50)],
-            author=["me"] * 50,
-        ),
-        features=datasets.Features(
-            image=datasets.Image(),
-            lamp=datasets.Value("float32"),
-            length=datasets.Value("float32"),
-            season=datasets.ClassLabel(names=["spring", "summer", "autumn"]),
-            author=datasets.Value("string"),
-        ),
-    )
+    table = on_the_hub(source)
 
     hub = partial(from_huggingface, size=40, progress=False)
     bad = lambda say,*a,**k: bad_if(lambda: hub(*a,**k), contains=say)
