@@ -279,7 +279,7 @@ class Explorer:
         self.view = self.view or ExplorerView(self)
         self.view.place()
     def _display_(self): return self.widget   # marimo's way
-    def _repr_mimebundle_(self, **kwargs): return self.widget._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kw): return self.widget._repr_mimebundle_(**kw)
     def __repr__(self):
         return f"Explorer({', '.join(self.labels)}; {_written(self.do)})"
 
